@@ -2,6 +2,7 @@ package call
 
 import (
 	"log/slog"
+	"strconv"
 	"strings"
 
 	"github.com/nyaruka/phonenumbers"
@@ -164,4 +165,14 @@ func (n Number) Spellings(country string) []string {
 		out = append(out, "8"+national)
 	}
 	return append(out, national)
+}
+
+// CallingCode is the country calling code of country (ISO 3166-1 alpha-2)
+// without a plus: "7" for RU; empty where the country is not known.
+func CallingCode(country string) string {
+	code := phonenumbers.GetCountryCodeForRegion(country)
+	if code == 0 {
+		return ""
+	}
+	return strconv.Itoa(code)
 }

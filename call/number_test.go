@@ -96,6 +96,15 @@ func TestSpellings(t *testing.T) {
 	}
 }
 
+func TestCallingCode(t *testing.T) {
+	t.Parallel()
+	for country, want := range map[string]string{"RU": "7", "US": "1", "UA": "380", "": "", "XX": ""} {
+		if got := call.CallingCode(country); got != want {
+			t.Errorf("calling code of %q is %q, want %q", country, got, want)
+		}
+	}
+}
+
 func BenchmarkParseNumber(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
