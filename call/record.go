@@ -3,7 +3,6 @@ package call
 import (
 	"crypto/rand"
 	"encoding/base32"
-	"encoding/json"
 	"time"
 )
 
@@ -26,12 +25,12 @@ type Record struct {
 	Routed
 	Ended
 
-	Talks    []Talk          `json:"talks,omitempty"`
-	Legs     []Leg           `json:"legs,omitempty"`
-	Facts    json.RawMessage `json:"facts,omitempty"`
-	Trace    json.RawMessage `json:"trace,omitempty"`
-	Timeline []Event         `json:"timeline,omitempty"`
-	Ledger   []Entry         `json:"ledger,omitempty"`
+	Talks    []Talk   `json:"talks,omitempty"`
+	Legs     []Leg    `json:"legs,omitempty"`
+	Facts    Document `json:"facts,omitzero"`
+	Trace    Document `json:"trace,omitzero"`
+	Timeline []Event  `json:"timeline,omitempty"`
+	Ledger   []Entry  `json:"ledger,omitempty"`
 }
 
 // Parties are who called whom.
