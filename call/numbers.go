@@ -21,6 +21,12 @@ func (n Numbers) Has(ext Extension) bool { return n.Extensions.Has(ext) || n.Que
 // IsQueue reports whether ext is a queue.
 func (n Numbers) IsQueue(ext Extension) bool { return n.Queues.Has(ext) }
 
+// Continues reports whether some number is longer than prefix and begins with
+// it.
+func (n Numbers) Continues(prefix string) bool {
+	return n.Extensions.Continues(prefix) || n.Queues.Continues(prefix)
+}
+
 // Ranges are numbers and spans of numbers: "201", "100-299". A span joins
 // numbers of one length.
 type Ranges []string
@@ -50,6 +56,22 @@ func (r Ranges) Has(ext Extension) bool {
 	for _, s := range r {
 		low, high, ok := span(s)
 		if ok && len(low) == len(ext) && low <= string(ext) && string(ext) <= high {
+			return true
+		}
+	}
+	return false
+}
+
+// Continues reports whether some number in r is longer than prefix and begins
+// with it.
+func (r Ranges) Continues(prefix string) bool {
+	if prefix != "" && !onlyDigits(prefix) {
+		return false
+	}
+	for _, s := range r {
+		low, high, ok := span(s)
+		if ok && len(low) == len(high) && len(prefix) < len(low) &&
+			low[:len(prefix)] <= prefix && prefix <= high[:len(prefix)] {
 			return true
 		}
 	}

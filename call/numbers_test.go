@@ -94,3 +94,16 @@ func TestNewIDIsUnique(t *testing.T) {
 		t.Errorf("ids %q and %q", a, b)
 	}
 }
+
+func TestRangesContinues(t *testing.T) {
+	t.Parallel()
+	r := call.Ranges{"150-299", "0101", "8005-8009"}
+	for prefix, want := range map[string]bool{
+		"": true, "1": true, "14": false, "15": true, "2": true, "29": true, "3": false, "201": false,
+		"0": true, "010": true, "011": false, "0101": false, "800": true, "8005": false, "*": false, "2*": false,
+	} {
+		if got := r.Continues(prefix); got != want {
+			t.Errorf("Continues(%q) = %v, want %v", prefix, got, want)
+		}
+	}
+}
