@@ -1,0 +1,5 @@
+// Package frontdesk holds no code of the product. It is where the tests of the
+// house itself live: the import law, the caps on sizes, and the documentation.
+//
+// The program is in cmd/frontdesk; ARCHITECTURE.md says what each folder owns.
+package frontdesk
