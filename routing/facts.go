@@ -1,0 +1,56 @@
+package routing
+
+import (
+	"time"
+
+	"frontdesk/call"
+)
+
+// Facts are all that a decision depends on, gathered before the deadline. What
+// could not be learnt is a fact too (see call.Answer). As JSON they are the
+// facts of a call's record: read back, they give the same decision.
+type Facts struct {
+	At         time.Time               `json:"at"` // the moment of the decision
+	Trunk      string                  `json:"trunk"`
+	Caller     call.Number             `json:"caller"` // empty where none was given
+	CallerName string                  `json:"caller_name,omitempty"`
+	Anonymous  bool                    `json:"anonymous,omitempty"` // the caller hides the number, even if it is known
+	DID        call.Number             `json:"did"`
+	CRM        call.Answer             `json:"crm"`
+	Employees  map[int]call.Employee   `json:"employees,omitempty"` // by Bitrix24 user id
+	Numbers    call.Numbers            `json:"numbers"`
+	Sticky     *call.Sticky            `json:"sticky,omitempty"`
+	Digits     string                  `json:"digits,omitempty"` // as dialled during the greeting
+	Took       map[string]call.Seconds `json:"took,omitempty"`   // how long each fact took: "crm", "sticky"
+}
+
+// Relevant is f with only those employees that the decision can turn on, so
+// that a record need not hold the whole company. It decides alike.
+func (f Facts) Relevant() Facts {
+	kept := make(map[int]call.Employee)
+	keep := func(id int) {
+		if e, ok := f.Employees[id]; ok {
+			kept[id] = e
+		}
+	}
+	for _, e := range f.CRM.Entities {
+		keep(e.Temporary)
+		keep(e.Manager)
+		keep(e.Responsible)
+	}
+	if f.Sticky != nil {
+		keep(f.Sticky.Employee)
+	}
+	f.Employees = kept
+	return f
+}
+
+// number reads n again where it is not in its final form, as in facts written
+// by hand: DIDs and callers are normalised before patterns are tried.
+func number(n call.Number, country string) call.Number {
+	const shortest = 6 // call.ParseNumber leaves shorter ones alone
+	if n.E164() || len(n) <= shortest {
+		return n
+	}
+	return call.ParseNumber(string(n), country)
+}

@@ -1,0 +1,108 @@
+package routing
+
+import (
+	"slices"
+	"time"
+
+	"frontdesk/call"
+)
+
+// inquiry is one call as rules look at it.
+type inquiry struct {
+	plan  *Plan
+	facts *Facts
+
+	did, caller call.Number // normalised; a hidden caller has none
+	at          time.Time   // in the plan's zone
+	vars        *variables  // of expressions, made when the first is reached
+}
+
+func (p *Plan) inquire(f *Facts) inquiry {
+	q := inquiry{plan: p, facts: f, did: number(f.DID, p.country), at: f.At.In(p.zone)}
+	if !f.Anonymous {
+		q.caller = number(f.Caller, p.country)
+	}
+	return q
+}
+
+// condition is a kind of condition of a rule.
+type condition int
+
+const (
+	onTrunk condition = iota
+	onDID
+	onCaller
+	onHours
+	onWhen
+)
+
+// failure is the condition that kept a rule from matching.
+type failure struct {
+	condition condition
+	holiday   string // that closed the hours
+	part      int    // of the expression
+	err       error  // of the expression
+}
+
+// match reports whether every condition of r holds, and if not, the first that
+// fails. Conditions are tried in the order in which they get dearer.
+func (r *rule) match(q *inquiry) (failure, bool) {
+	if len(r.trunks) > 0 && !slices.Contains(r.trunks, q.facts.Trunk) {
+		return failure{condition: onTrunk}, false
+	}
+	if len(r.did.patterns) > 0 {
+		if _, ok := r.did.match(q.did); !ok {
+			return failure{condition: onDID}, false
+		}
+	}
+	if len(r.caller.patterns) > 0 {
+		if _, ok := r.caller.match(q.caller); !ok {
+			return failure{condition: onCaller}, false
+		}
+	}
+	if r.hours != nil {
+		if open, holiday := r.hours.open(q.at); !open {
+			return failure{condition: onHours, holiday: holiday}, false
+		}
+	}
+	if r.when != nil {
+		if ok, part, err := r.when.holds(q.variables(r.when)); !ok {
+			return failure{condition: onWhen, part: part, err: err}, false
+		}
+	}
+	return failure{}, true
+}
+
+// variables are the call's values for e.
+func (q *inquiry) variables(e *expression) *variables {
+	if q.vars == nil {
+		q.vars = &variables{
+			Trunk: q.facts.Trunk, DID: string(q.did), Caller: string(q.caller),
+			CallerName: q.facts.CallerName, Anonymous: q.hidden(), clock: clockAt(q.at),
+		}
+	}
+	e.functions(q.vars, q.plan.country, q.at)
+	return q.vars
+}
+
+// hidden reports whether the caller is anonymous, or gave no number at all.
+func (q *inquiry) hidden() bool { return q.caller == "" }
+
+// blockedBy is the pattern that blocks the caller. A number that the caller
+// hides, and the trunk knows, is blocked all the same.
+func (q *inquiry) blockedBy() (string, bool) {
+	return list{patterns: q.plan.blocked}.match(number(q.facts.Caller, q.plan.country))
+}
+
+// Search reports whether deciding f calls for asking the CRM: not for anonymous
+// and blocked callers, where the rule wants no search, or without a rule.
+func (p *Plan) Search(f Facts) bool {
+	q := p.inquire(&f)
+	for i := range p.rules {
+		if _, ok := p.rules[i].match(&q); ok {
+			_, blocked := q.blockedBy()
+			return p.rules[i].lookup && !q.hidden() && !blocked
+		}
+	}
+	return false
+}

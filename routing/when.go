@@ -1,0 +1,319 @@
+package routing
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/expr-lang/expr"
+	"github.com/expr-lang/expr/ast"
+	"github.com/expr-lang/expr/file"
+	"github.com/expr-lang/expr/parser"
+	"github.com/expr-lang/expr/vm"
+
+	"frontdesk/call"
+)
+
+// variables are what a `when` expression may speak of. Times are in the plan's
+// zone. Besides, match(number, "pattern") tries a pattern as rules have them,
+// and within("Mon-Fri 09:00-18:00") or within("schedule") tells whether now is
+// within hours.
+type variables struct {
+	Trunk      string `expr:"trunk"`
+	DID        string `expr:"did"`         // "+74951234567"
+	Caller     string `expr:"caller"`      // "+79161234567"; empty where it is hidden or missing
+	CallerName string `expr:"caller_name"` // as the trunk gave it
+	Anonymous  bool   `expr:"anonymous"`
+	clock
+
+	Match  func(number, pattern string) (bool, error) `expr:"match"`
+	Within func(hours string) (bool, error)           `expr:"within"`
+}
+
+// clock is a moment as expressions see it.
+type clock struct {
+	Hour    int    `expr:"hour"`
+	Minute  int    `expr:"minute"`
+	Day     int    `expr:"day"` // of the month
+	Month   int    `expr:"month"`
+	Year    int    `expr:"year"`
+	Weekday string `expr:"weekday"` // "Mon"
+	Date    string `expr:"date"`    // "2026-01-31"
+	Time    string `expr:"time"`    // "18:05"
+}
+
+func clockAt(t time.Time) clock {
+	return clock{
+		Hour: t.Hour(), Minute: t.Minute(), Day: t.Day(), Month: int(t.Month()), Year: t.Year(),
+		Weekday: t.Weekday().String()[:3], Date: t.Format(time.DateOnly), Time: t.Format("15:04"),
+	}
+}
+
+// value shows the variable called name.
+func (v *variables) value(name string) (string, bool) {
+	switch name {
+	case "trunk":
+		return strconv.Quote(v.Trunk), true
+	case "did":
+		return strconv.Quote(v.DID), true
+	case "caller":
+		return strconv.Quote(v.Caller), true
+	case "caller_name":
+		return strconv.Quote(shortened(v.CallerName)), true
+	case "anonymous":
+		return strconv.FormatBool(v.Anonymous), true
+	case "weekday":
+		return strconv.Quote(v.Weekday), true
+	case "date":
+		return strconv.Quote(v.Date), true
+	case "time":
+		return strconv.Quote(v.Time), true
+	}
+	n, ok := map[string]int{"hour": v.Hour, "minute": v.Minute, "day": v.Day, "month": v.Month, "year": v.Year}[name]
+	return strconv.Itoa(n), ok
+}
+
+// shortened cuts what comes from outside to a length fit for a trace.
+func shortened(s string) string {
+	const most = 60
+	if r := []rune(s); len(r) > most {
+		return string(r[:most]) + "…"
+	}
+	return s
+}
+
+// expression is a compiled `when`: the parts joined by `and`, in order, so that
+// a trace can name the one that failed.
+type expression struct {
+	text     string
+	parts    []part
+	patterns map[string]pattern // of match()
+	hours    map[string]*hours  // of within()
+}
+
+type part struct {
+	text    string
+	names   []string // variables it speaks of
+	program *vm.Program
+}
+
+// holds evaluates e. Where it does not hold, failed is the part and err, if
+// any, the run-time error.
+func (e *expression) holds(v *variables) (ok bool, failed int, err error) {
+	for i, p := range e.parts {
+		out, err := vm.Run(p.program, v)
+		if err != nil {
+			return false, i, errors.New(plainMessage(err))
+		}
+		if yes, isBool := out.(bool); !isBool || !yes {
+			return false, i, nil
+		}
+	}
+	return true, 0, nil
+}
+
+// explain says why part i of e did not hold.
+func (e *expression) explain(v *variables, i int, err error) string {
+	p := e.parts[i]
+	var b strings.Builder
+	b.WriteString("when ")
+	b.WriteString(p.text)
+	if err != nil {
+		b.WriteString(" failed: " + shortened(err.Error()))
+	} else {
+		b.WriteString(" is false")
+	}
+	for i, name := range p.names {
+		b.WriteString([]string{" (", ", "}[min(i, 1)])
+		value, _ := v.value(name)
+		b.WriteString(name + " = " + value)
+	}
+	if len(p.names) > 0 {
+		b.WriteByte(')')
+	}
+	return b.String()
+}
+
+// functions binds match and within to e and to the moment t.
+func (e *expression) functions(v *variables, country string, t time.Time) {
+	v.Match = func(n, text string) (bool, error) {
+		p, ok := e.patterns[text]
+		if !ok {
+			return false, fmt.Errorf("match: %q is not written in the expression", text)
+		}
+		return p.matches(number(call.Number(n), country)), nil
+	}
+	v.Within = func(text string) (bool, error) {
+		h, ok := e.hours[text]
+		if !ok {
+			return false, fmt.Errorf("within: %q is not written in the expression", text)
+		}
+		open, _ := h.open(t)
+		return open, nil
+	}
+}
+
+// maxNodes bounds the size of an expression.
+const maxNodes = 500
+
+func options() []expr.Option {
+	return []expr.Option{
+		expr.Env(&variables{}), expr.AsBool(), expr.MaxNodes(maxNodes),
+		expr.DisableBuiltin("now"), expr.DisableBuiltin("timezone"), // neither the machine's clock nor its files
+	}
+}
+
+// parseWhen compiles the text of a `when`; resolve reads hours or the name of a
+// schedule.
+func parseWhen(text, country string, resolve func(string) (*hours, []fault)) (*expression, []fault) {
+	if strings.TrimSpace(text) == "" {
+		return nil, []fault{{
+			message: "the expression is empty, and would hold for every call", offset: -1,
+			hint: "leave `when` out, or put an expression that begins with ! in quotes",
+		}}
+	}
+	program, err := expr.Compile(text, options()...)
+	if err != nil {
+		return nil, []fault{exprFault(err)}
+	}
+	tree, err := parser.Parse(text)
+	if err != nil {
+		return nil, []fault{exprFault(err)}
+	}
+	e := &expression{text: text, patterns: map[string]pattern{}, hours: map[string]*hours{}}
+	c := constants{expression: e, country: country, resolve: resolve}
+	ast.Walk(&tree.Node, &c)
+	if e.parts = split(tree.Node); e.parts == nil {
+		e.parts = []part{{text: strings.TrimSpace(text), names: namesIn(tree.Node), program: program}}
+	}
+	if len(c.faults) == 0 {
+		c.faults = e.rehearse(country)
+	}
+	return e, c.faults
+}
+
+// split compiles each part of an `and` by itself; nil where one cannot stand
+// alone.
+func split(n ast.Node) []part {
+	if b, ok := n.(*ast.BinaryNode); ok && (b.Operator == "and" || b.Operator == "&&") {
+		left, right := split(b.Left), split(b.Right)
+		if left == nil || right == nil {
+			return nil
+		}
+		return append(left, right...)
+	}
+	program, err := expr.Compile(n.String(), options()...)
+	if err != nil {
+		return nil
+	}
+	return []part{{text: n.String(), names: namesIn(n), program: program}}
+}
+
+// rehearse runs e on a call without caller, which an expression must survive.
+func (e *expression) rehearse(country string) []fault {
+	at := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	v := &variables{Anonymous: true, clock: clockAt(at)}
+	e.functions(v, country, at)
+	for _, p := range e.parts {
+		if _, err := vm.Run(p.program, v); err != nil {
+			return []fault{{
+				message: "this fails on a call without number or name: " + plainMessage(err), offset: -1, warning: true,
+				hint: "the rule then does not match",
+			}}
+		}
+	}
+	return nil
+}
+
+func exprFault(err error) fault {
+	f := fault{message: plainMessage(err), offset: -1}
+	var at *file.Error
+	if errors.As(err, &at) && at.Snippet != "" {
+		f.offset = at.From
+	}
+	if name, ok := strings.CutPrefix(f.message, "unknown name "); ok {
+		f.hint = suggest(name, names(), strings.Join(names(), ", "))
+	}
+	return f
+}
+
+// plainMessage is an error of expr on one line, without its drawing.
+func plainMessage(err error) string {
+	var at *file.Error
+	if errors.As(err, &at) {
+		return at.Message
+	}
+	line, _, _ := strings.Cut(err.Error(), "\n")
+	return line
+}
+
+func names() []string {
+	return []string{
+		"trunk", "did", "caller", "caller_name", "anonymous", "hour", "minute", "weekday", "date", "time", "day", "month", "year",
+		"match", "within",
+	}
+}
+
+// namesIn lists the variables that n speaks of, once each, in order.
+func namesIn(n ast.Node) []string {
+	var c collector
+	ast.Walk(&n, &c)
+	return c.names
+}
+
+type collector struct{ names []string }
+
+// Visit notes a variable.
+func (c *collector) Visit(n *ast.Node) {
+	id, ok := (*n).(*ast.IdentifierNode)
+	if !ok {
+		return
+	}
+	if _, known := (&variables{}).value(id.Value); !known {
+		return
+	}
+	for _, have := range c.names {
+		if have == id.Value {
+			return
+		}
+	}
+	c.names = append(c.names, id.Value)
+}
+
+// constants reads the patterns and hours that an expression holds.
+type constants struct {
+	*expression
+	country string
+	resolve func(string) (*hours, []fault)
+	faults  []fault
+}
+
+// Visit reads the text of one match() or within().
+func (c *constants) Visit(n *ast.Node) {
+	cl, ok := (*n).(*ast.CallNode)
+	if !ok {
+		return
+	}
+	callee, ok := cl.Callee.(*ast.IdentifierNode)
+	if !ok || (callee.Value != "match" && callee.Value != "within") || len(cl.Arguments) == 0 {
+		return
+	}
+	argument := cl.Arguments[len(cl.Arguments)-1]
+	text, ok := argument.(*ast.StringNode)
+	if !ok {
+		c.faults = append(c.faults, fault{message: callee.Value + " wants its text in quotes, so that it can be checked now", offset: argument.Location().From})
+		return
+	}
+	var faults []fault
+	if callee.Value == "match" {
+		c.patterns[text.Value], faults = parsePattern(text.Value, c.country)
+	} else {
+		c.hours[text.Value], faults = c.resolve(text.Value)
+	}
+	for _, f := range faults {
+		f.offset = text.Location().From + 1 + max(f.offset, 0)
+		c.faults = append(c.faults, f)
+	}
+}
