@@ -1,0 +1,35 @@
+package config
+
+// later warns of what is switched on and does nothing yet. It is to be said
+// aloud: a deputy or a recording that silently does not happen is a bug of
+// whoever wrote the key. A feature that is built loses its line here.
+func (c *checker) later() {
+	written := func(path string) bool { return c.root.find(path).exact }
+	for _, f := range []struct {
+		path string
+		on   bool
+	}{
+		{"crm.mirror.enabled", c.CRM.Mirror.Enabled},
+		{"crm.leads.create", c.CRM.Leads.Create},
+		{"crm.bitrix24.app", true},
+		{"crm.bitrix24.employees", len(c.CRM.Bitrix24.Employees) > 0},
+		{"calllog.enabled", c.CallLog.Enabled},
+		{"calllog.tasks", c.CallLog.Tasks},
+		{"recordings.mode", c.Recordings.Mode != "off"},
+		{"phonebook.sync", c.Phonebook.Sync},
+		{"mail.smtp", c.Mail.SMTP.Set()},
+		{"staff.every", true},
+		{"pbx.xapi", true},
+		{"pbx.cdr", true},
+		{"store", len(c.Store.Reveal()) > 0 && c.Store.Reveal()[0] == 'p'},
+	} {
+		if f.on && written(f.path) {
+			c.warnAt(f.path, f.path+" is read but has no effect in this version", "")
+		}
+	}
+	for _, t := range c.Trunks {
+		if path := "trunks." + t.Name + ".register"; t.Register != nil {
+			c.warnAt(path, path+" is read but has no effect in this version", "")
+		}
+	}
+}

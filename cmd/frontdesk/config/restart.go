@@ -1,0 +1,29 @@
+package config
+
+import "reflect"
+
+// Restart names the keys in which other differs and which a reload cannot
+// change: what is bound, opened or built once. Empty means that a reload is
+// enough.
+func (c *Config) Restart(other *Config) []string {
+	var out []string
+	for _, k := range []struct {
+		key  string
+		a, b any
+	}{
+		{"sip.listen", c.SIP.Listen, other.SIP.Listen},
+		{"sip.tls", c.SIP.TLS, other.SIP.TLS},
+		{"sip.advertise", c.SIP.Advertise, other.SIP.Advertise},
+		{"sip.max_calls", c.SIP.MaxCalls, other.SIP.MaxCalls},
+		{"sip.unknown_source", c.SIP.UnknownSource, other.SIP.UnknownSource},
+		{"media.ports", c.Media.Ports, other.Media.Ports},
+		{"http.listen", c.HTTP.Listen, other.HTTP.Listen},
+		{"store", c.Store.Reveal(), other.Store.Reveal()},
+		{"log.format", c.Log.Format, other.Log.Format},
+	} {
+		if !reflect.DeepEqual(k.a, k.b) {
+			out = append(out, k.key)
+		}
+	}
+	return out
+}

@@ -1,0 +1,82 @@
+package config
+
+import (
+	"fmt"
+	"maps"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+)
+
+// webhookPath is /rest/USER/SECRET/; the last slash may be left out.
+var webhookPath = regexp.MustCompile(`^/rest/\d+/[A-Za-z0-9_-]+/?$`)
+
+func (c *checker) crm() {
+	const longest = 32 * time.Second // what a trunk waits for an answer, RFC 3261 17.1.1.2
+	c.within("crm.deadline", c.CRM.Deadline, 10*time.Millisecond, longest)
+	if c.CRM.Deadline > 10*time.Second && c.CRM.Deadline <= longest {
+		c.warnAt("crm.deadline", fmt.Sprintf("callers may wait for %s in silence", short(c.CRM.Deadline)), "")
+	}
+	b := &c.CRM.Bitrix24
+	if b.Webhook.Set() {
+		b.Webhook = c.webhook("crm.bitrix24.webhook", b.Webhook, 0)
+	}
+	for _, id := range slices.Sorted(maps.Keys(b.Employees)) {
+		path := fmt.Sprintf("crm.bitrix24.employees[%d]", id)
+		b.Employees[id] = c.webhook(path, b.Employees[id], id)
+	}
+	if b.App != nil && b.App.Portal != "" {
+		c.webAddress("crm.bitrix24.app.portal", b.App.Portal)
+	}
+	c.userFields(b.Fields)
+	c.within("crm.mirror.max_age", c.CRM.Mirror.MaxAge, time.Minute, 365*day)
+	c.within("crm.mirror.every", c.CRM.Mirror.Every, time.Second, day)
+	if c.CRM.Leads.Create && c.CRM.Placeholder == 0 {
+		c.warnAt("crm.leads.create", "new leads have no owner: crm.placeholder is none", "set crm.placeholder to a Bitrix24 user id")
+	}
+}
+
+// webhook checks the address of a webhook and gives it its last slash. Its text
+// is a secret: no message may hold it.
+func (c *checker) webhook(path string, s Secret, user int) Secret {
+	const hint = "write https://PORTAL/rest/USER/SECRET/, as Bitrix24 shows it for an incoming webhook"
+	u, err := url.Parse(s.Reveal())
+	switch {
+	case err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https":
+		c.failAt(path, path+" is no http:// or https:// address", hint)
+		return s
+	case u.RawQuery != "" || u.Fragment != "" || !webhookPath.MatchString(u.Path):
+		c.failAt(path, path+" has not the form /rest/USER/SECRET/", hint)
+		return s
+	case u.Scheme == "http" && !loopback(u.Hostname()):
+		c.warnAt(path, path+" is http://: its secret can be read on the way", "write https://")
+	}
+	if user != 0 && strings.Split(u.Path, "/")[2] != fmt.Sprint(user) {
+		c.failAt(path, fmt.Sprintf("%s is the webhook of another user than %d", path, user), "each employee's webhook is made by that employee")
+	}
+	return NewSecret(strings.TrimSuffix(s.Reveal(), "/") + "/")
+}
+
+var fieldCode = regexp.MustCompile(`^[A-Z][A-Z0-9_]*$`)
+
+func (c *checker) userFields(f Fields) {
+	codes := []struct{ key, code, prefix string }{
+		{"manager", f.Manager, "UF_CRM_"}, {"temporary_manager", f.TemporaryManager, "UF_CRM_"},
+		{"temporary_until", f.TemporaryUntil, "UF_CRM_"}, {"direct", f.Direct, "UF_CRM_"},
+		{"no_sticking", f.NoSticking, "UF_CRM_"}, {"sticky_minutes", f.StickyMinutes, "UF_"},
+	}
+	seen := map[string]string{}
+	for _, x := range codes {
+		path := "crm.bitrix24.fields." + x.key
+		switch {
+		case x.code == "":
+		case !fieldCode.MatchString(x.code) || !strings.HasPrefix(x.code, x.prefix):
+			c.failAt(path, fmt.Sprintf("%q is no code of a user field", shorten(x.code)), fmt.Sprintf("such codes begin with %s, in capitals", x.prefix))
+		case seen[x.code] != "":
+			c.failAt(path, fmt.Sprintf("%s is the field of %s already", x.code, seen[x.code]), "")
+		}
+		seen[x.code] = x.key
+	}
+}
