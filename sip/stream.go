@@ -1,0 +1,356 @@
+package sip
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+)
+
+// Limits of TCP and TLS connections.
+const (
+	streamsPerIP     = 20
+	streamsTotal     = 500
+	streamIdle       = 5 * time.Minute  // between messages
+	streamMessage    = 30 * time.Second // from a message's first byte to its last
+	streamWrite      = 10 * time.Second
+	streamHandshake  = 5 * time.Second
+	streamDial       = 4 * time.Second
+	streamQueue      = 64 // messages waiting to be written
+	streamReadBuffer = 4096
+)
+
+// Why a connection ends or is not had.
+var (
+	errStreamClosed = errors.New("connection closed")
+	errStreamFull   = errors.New("connection takes no more messages")
+	errStreamCap    = errors.New("too many connections")
+	errFraming      = errors.New("message cannot be framed")
+)
+
+// streams are the connections that are open.
+type streams struct {
+	mu     sync.Mutex
+	byAddr map[streamKey]*stream
+	perIP  map[netip.Addr]int
+	closed bool
+	wg     sync.WaitGroup
+}
+
+type streamKey struct {
+	network string
+	remote  netip.AddrPort
+}
+
+func (t *streams) init() {
+	t.byAddr, t.perIP = map[streamKey]*stream{}, map[netip.Addr]int{}
+}
+
+func (t *streams) len() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return len(t.byAddr)
+}
+
+func (t *streams) get(k streamKey) *stream {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.byAddr[k]
+}
+
+// add takes c in; accepted connections are capped, those we open are not.
+func (t *streams) add(c *stream, capped bool) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	ip := c.peerAddr.Addr()
+	switch {
+	case t.closed:
+		return errStreamClosed
+	case capped && (t.perIP[ip] >= streamsPerIP || len(t.byAddr) >= streamsTotal):
+		return errStreamCap
+	}
+	t.perIP[ip]++
+	t.byAddr[c.key()] = c
+	t.wg.Add(2)
+	return nil
+}
+
+func (t *streams) remove(c *stream) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	ip := c.peerAddr.Addr()
+	if t.perIP[ip]--; t.perIP[ip] <= 0 {
+		delete(t.perIP, ip)
+	}
+	if t.byAddr[c.key()] == c {
+		delete(t.byAddr, c.key())
+	}
+}
+
+func (t *streams) closeAll() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.closed = true
+	for _, c := range t.byAddr {
+		c.shut()
+	}
+}
+
+func (t *streams) wait() { t.wg.Wait() }
+
+// stream is one connection. Its reader frames messages, its writer sends what
+// is queued, so that send never blocks.
+type stream struct {
+	w        *wire
+	s        *socket
+	conn     net.Conn
+	peerAddr netip.AddrPort
+	peer     *Peer
+	out      chan []byte
+	done     chan struct{}
+	once     sync.Once
+}
+
+func (c *stream) network() string        { return c.s.Network }
+func (c *stream) local() netip.AddrPort  { return c.s.bound }
+func (c *stream) remote() netip.AddrPort { return c.peerAddr }
+func (c *stream) reliable() bool         { return true }
+func (c *stream) key() streamKey         { return streamKey{c.s.Network, c.peerAddr} }
+
+func (c *stream) send(b []byte) error {
+	select {
+	case <-c.done:
+		return fmt.Errorf("sending to %s: %w", c.peerAddr, errStreamClosed)
+	default:
+	}
+	if c.w.tap != nil && !blank(b) {
+		c.w.tap(Packet{At: time.Now(), Network: c.s.Network, Sent: true, Local: c.s.bound, Remote: c.peerAddr, Data: b})
+	}
+	select {
+	case c.out <- b:
+		return nil
+	default:
+		c.shut() // a peer that does not read
+		return fmt.Errorf("sending to %s: %w", c.peerAddr, errStreamFull)
+	}
+}
+
+// shut ends the connection; reader and writer then end by themselves.
+func (c *stream) shut() {
+	c.once.Do(func() {
+		close(c.done)
+		_ = c.conn.Close()
+	})
+}
+
+// acceptStreams takes connections of listed sources until s is closed. Errors
+// such as running out of descriptors pass.
+func (w *wire) acceptStreams(ctx context.Context, s *socket) {
+	pause := backoff{}
+	for {
+		conn, err := s.Listener.Listener.Accept()
+		switch {
+		case errors.Is(err, net.ErrClosed):
+			return
+		case err != nil:
+			w.drop(dropConnection, netip.AddrPort{}, err)
+			if !pause.wait(ctx) {
+				return
+			}
+			continue
+		}
+		pause.reset()
+		src := addrPort(conn.RemoteAddr())
+		p := w.peers.Load().find(src, true)
+		if p == nil && w.unknown != Refuse {
+			_ = conn.Close()
+			w.drop(dropUnlisted, src, errors.New("unlisted source"))
+			continue
+		}
+		if err := w.open(ctx, s, conn, src, p, true); err != nil {
+			_ = conn.Close()
+			w.drop(dropConnection, src, err)
+		}
+	}
+}
+
+// open starts reader and writer of a connection; a TLS handshake is the
+// reader's first act.
+func (w *wire) open(ctx context.Context, s *socket, conn net.Conn, src netip.AddrPort, p *Peer, accepted bool) error {
+	c := &stream{w: w, s: s, conn: conn, peerAddr: src, peer: p, out: make(chan []byte, streamQueue), done: make(chan struct{})}
+	if s.TLS != nil && accepted {
+		c.conn = tls.Server(conn, s.TLS)
+	}
+	if err := w.streams.add(c, accepted); err != nil {
+		return err
+	}
+	go c.write()
+	go c.read(ctx)
+	return nil
+}
+
+// handshake completes TLS within its time limit.
+func (c *stream) handshake(ctx context.Context) error {
+	t, ok := c.conn.(*tls.Conn)
+	if !ok {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, streamHandshake)
+	defer cancel()
+	if err := t.HandshakeContext(ctx); err != nil {
+		return fmt.Errorf("TLS handshake: %w", err)
+	}
+	return nil
+}
+
+func (c *stream) write() {
+	defer c.w.streams.wg.Done()
+	for {
+		select {
+		case b := <-c.out:
+			if err := c.put(b); err != nil {
+				c.w.drop(dropUnsent, c.peerAddr, err)
+				c.shut()
+				return
+			}
+		case <-c.done:
+			return
+		}
+	}
+}
+
+func (c *stream) put(b []byte) error {
+	if err := c.conn.SetWriteDeadline(time.Now().Add(streamWrite)); err != nil {
+		return err
+	}
+	_, err := c.conn.Write(b)
+	return err
+}
+
+func (c *stream) read(ctx context.Context) {
+	defer c.w.streams.wg.Done()
+	defer c.w.streams.remove(c)
+	err := c.handshake(ctx)
+	if err == nil {
+		err = c.frames()
+	}
+	c.flush()
+	c.shut()
+	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, net.ErrClosed) {
+		c.w.drop(dropConnection, c.peerAddr, err)
+	}
+}
+
+// flush gives the writer a moment to send a last answer before the end.
+func (c *stream) flush() {
+	t := time.NewTicker(time.Millisecond)
+	defer t.Stop()
+	for range 50 {
+		if len(c.out) == 0 {
+			break
+		}
+		select {
+		case <-t.C:
+		case <-c.done:
+			return
+		}
+	}
+}
+
+// frames reads messages until the connection ends or cannot be framed.
+func (c *stream) frames() error {
+	f := framer{}
+	buf := make([]byte, 0, streamReadBuffer)
+	var begun time.Time // of the message in progress
+	for {
+		limit := time.Now().Add(streamIdle)
+		if !begun.IsZero() {
+			limit = begun.Add(streamMessage)
+		}
+		if err := c.conn.SetReadDeadline(limit); err != nil {
+			return err
+		}
+		if len(buf) == cap(buf) {
+			buf = append(make([]byte, 0, 2*cap(buf)), buf...)
+		}
+		n, err := c.conn.Read(buf[len(buf):cap(buf)])
+		buf = buf[:len(buf)+n]
+		used, ferr := f.next(buf, c)
+		if ferr != nil {
+			return ferr
+		}
+		if used > 0 {
+			buf = append(buf[:0], buf[used:]...)
+			begun = time.Time{}
+		}
+		if begun.IsZero() && len(buf) > 0 {
+			begun = time.Now()
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// message hands on one framed message.
+func (c *stream) message(b []byte) {
+	if c.peer == nil {
+		c.w.strangerOnStream(b, c)
+		return
+	}
+	c.w.take(b, c, c.peerAddr, c.peer)
+}
+
+// pong answers a keep-alive (RFC 5626 section 4.4.1).
+func (c *stream) pong() {
+	c.w.count.keepalives.Add(1)
+	if err := c.send([]byte("\r\n")); err != nil {
+		c.w.drop(dropUnsent, c.peerAddr, err)
+	}
+}
+
+// connect is a flow to to: the connection there is, or a new one.
+func (w *wire) connect(ctx context.Context, s *socket, to netip.AddrPort) (flow, error) {
+	if c := w.streams.get(streamKey{s.Network, to}); c != nil {
+		select {
+		case <-c.done: // stale: dial again
+		default:
+			return c, nil
+		}
+	}
+	d := net.Dialer{Timeout: streamDial}
+	conn, err := d.DialContext(ctx, "tcp", to.String())
+	if err != nil {
+		return nil, fmt.Errorf("connecting: %w", err)
+	}
+	if s.Network == "tls" {
+		conn = tls.Client(conn, w.clientTLS(s, to))
+	}
+	if err := w.open(context.WithoutCancel(ctx), s, conn, to, w.peers.Load().find(to, true), false); err != nil {
+		_ = conn.Close()
+		return nil, fmt.Errorf("connecting to %s: %w", to, err)
+	}
+	c := w.streams.get(streamKey{s.Network, to})
+	if c == nil {
+		return nil, fmt.Errorf("connecting to %s: %w", to, errStreamClosed)
+	}
+	return c, nil
+}
+
+// clientTLS is the configuration of a connection we open: the listener's, with
+// the name that to was resolved from to be found in the certificate.
+func (w *wire) clientTLS(s *socket, to netip.AddrPort) *tls.Config {
+	config := &tls.Config{MinVersion: tls.VersionTLS12}
+	if s.TLS != nil {
+		config = s.TLS.Clone()
+	}
+	if config.ServerName = w.names.nameOf(to); config.ServerName == "" {
+		config.ServerName = to.Addr().String()
+	}
+	return config
+}
