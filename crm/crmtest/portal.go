@@ -1,0 +1,262 @@
+// Package crmtest is the sandbox portal: a Bitrix24 that lives in memory and
+// speaks the REST wire format as documented, traps included.
+//
+// A Portal holds contacts, companies, leads, users and calls, set up through a
+// typed API or through REST itself, and is an http.Handler. It cuts a search at
+// twenty hits, drops empty filters, gives ids as strings and empty objects as
+// [], expands $result references the way PHP does, and knows the 30-minute rule
+// of call ids. Faults make it slow, silent, broken or gone; they are set in Go
+// or, so that an engineer may turn them with curl, under /_sandbox/fault.
+// A Server puts a portal on sockets, where it can also refuse connections or
+// never finish TLS. Requests are recorded for assertions.
+package crmtest
+
+import (
+	"fmt"
+	"maps"
+	"strings"
+	"sync"
+	"time"
+
+	"frontdesk/call"
+)
+
+// Options set up a portal. The zero value is good.
+type Options struct {
+	User    int              // owner of the first webhook; 0: 1
+	Secret  string           // of the first webhook; "": secret
+	Now     func() time.Time // nil: time.Now
+	NoLeads bool             // the portal works without leads (simple mode)
+}
+
+// Portal is a Bitrix24 portal in memory. It is safe for concurrent use.
+type Portal struct {
+	now     func() time.Time
+	methods map[string]method
+	closed  chan struct{}
+	once    sync.Once
+
+	mu       sync.Mutex
+	webhooks map[string]int // secret to user
+	noLeads  bool
+	data
+	calls    calls
+	faults   faults
+	rate     rate
+	recorded recorded
+}
+
+// data is what the portal knows.
+type data struct {
+	entities    map[call.Kind]map[int]*entity
+	users       map[int]User
+	departments map[int]Department
+	userFields  map[string]map[string]UserField // by object (CRM_CONTACT, USER), then by name
+	nextID      int
+}
+
+// method is one REST method; Portal.mu is held.
+type method func(p *Portal, c invocation) (answer, *Failure)
+
+// invocation is one call of a method.
+type invocation struct {
+	user   int // whose webhook calls
+	params map[string]any
+	order  []string // keys of the parameter cmd, as sent
+}
+
+// answer is a method's result; lists have a total and perhaps a next offset.
+type answer struct {
+	result any
+	list   bool
+	total  int
+	next   int // 0: none
+}
+
+// Failure is an error as the portal answers it. Old methods leave Code empty.
+type Failure struct {
+	Status int    `json:"-"`
+	Code   string `json:"error"`
+	Text   string `json:"error_description"`
+}
+
+// New makes an empty portal with one administrator, the owner of the webhook.
+func New(o Options) *Portal {
+	if o.User == 0 {
+		o.User = 1
+	}
+	if o.Secret == "" {
+		o.Secret = "secret"
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	p := &Portal{
+		now: o.Now, methods: methods(), closed: make(chan struct{}),
+		webhooks: map[string]int{o.Secret: o.User}, noLeads: o.NoLeads,
+		data: data{
+			entities: map[call.Kind]map[int]*entity{
+				call.KindContact: {}, call.KindCompany: {}, call.KindLead: {},
+			},
+			users: map[int]User{}, departments: map[int]Department{},
+			userFields: map[string]map[string]UserField{}, nextID: 1000,
+		},
+		calls: calls{live: map[string]*Call{}, finished: map[string]*Call{}},
+	}
+	p.AddUser(User{ID: o.User, FirstName: "Admin"})
+	return p
+}
+
+// AddWebhook lets user call the portal with a secret of its own.
+func (p *Portal) AddWebhook(user int, secret string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.webhooks[secret] = user
+}
+
+// RevokeWebhook makes a secret invalid.
+func (p *Portal) RevokeWebhook(secret string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.webhooks, secret)
+}
+
+// Close ends the requests that a fault holds.
+func (p *Portal) Close() { p.once.Do(func() { close(p.closed) }) }
+
+// methods are the REST methods by their names in lower case.
+func methods() map[string]method {
+	m := map[string]method{
+		"app.info":              appInfo,
+		"crm.settings.mode.get": modeGet,
+		"scope":                 scopes,
+		"server.time":           serverTime,
+		"feature.get":           func(*Portal, invocation) (answer, *Failure) { return answer{result: "N"}, nil },
+	}
+	maps.Copy(m, entityMethods())
+	maps.Copy(m, userMethods())
+	maps.Copy(m, telephonyMethods())
+	return m
+}
+
+func appInfo(p *Portal, c invocation) (answer, *Failure) {
+	return answer{result: map[string]any{
+		"ID": nil, "CODE": "", "STATUS": "L", "INSTALLED": true, "LICENSE": "ru_sandbox", "USER_ID": c.user,
+	}}, nil
+}
+
+func modeGet(p *Portal, _ invocation) (answer, *Failure) {
+	if p.noLeads {
+		return answer{result: 2}, nil
+	}
+	return answer{result: 1}, nil
+}
+
+func scopes(*Portal, invocation) (answer, *Failure) {
+	return answer{result: []any{"crm", "telephony", "user", "user.userfield", "department", "disk", "im"}}, nil
+}
+
+func serverTime(p *Portal, _ invocation) (answer, *Failure) {
+	return answer{result: p.now().Format(time.RFC3339)}, nil
+}
+
+// invoke runs a method. mu is held.
+func (p *Portal) invoke(name string, c invocation) (answer, *Failure) {
+	m, ok := p.methods[strings.ToLower(name)]
+	if !ok {
+		return answer{}, &Failure{404, "ERROR_METHOD_NOT_FOUND", "Method not found!"}
+	}
+	return m(p, c)
+}
+
+// arg is a parameter; names are taken in any case, as the portal does.
+func (c invocation) arg(name string) any {
+	if v, ok := c.params[name]; ok {
+		return v
+	}
+	for k, v := range c.params {
+		if strings.EqualFold(k, name) {
+			return v
+		}
+	}
+	return nil
+}
+
+func (c invocation) text(name string) string { return str(c.arg(name)) }
+
+func (c invocation) number(name string) int { return num(c.arg(name)) }
+
+func (c invocation) fields(name string) map[string]any {
+	m, _ := c.arg(name).(map[string]any)
+	return m
+}
+
+// Request is one HTTP request that reached the portal.
+type Request struct {
+	At        time.Time
+	HTTP      string // GET, POST
+	Method    string // REST method
+	User      int    // 0: the credential was not valid
+	UserAgent string
+	Body      []byte
+	Commands  []string // of a batch, as "key=method?query", in order
+}
+
+// recorded keeps the last requests.
+type recorded struct {
+	requests []Request
+	total    int
+	watchers []chan<- Request
+}
+
+// kept bounds the recorded requests.
+const kept = 10000
+
+func (p *Portal) record(r Request) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	rec := &p.recorded
+	rec.total++
+	if len(rec.requests) >= kept {
+		rec.requests = append(rec.requests[:0], rec.requests[kept/2:]...)
+	}
+	rec.requests = append(rec.requests, r)
+	for _, w := range rec.watchers {
+		select {
+		case w <- r:
+		default:
+		}
+	}
+}
+
+// Requests are the recorded requests, oldest first.
+func (p *Portal) Requests() []Request {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return append([]Request(nil), p.recorded.requests...)
+}
+
+// Total is the number of requests that ever reached the portal.
+func (p *Portal) Total() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.recorded.total
+}
+
+// Watch sends every further request to w as it arrives, before it is answered;
+// a full channel misses some.
+func (p *Portal) Watch(w chan<- Request) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.recorded.watchers = append(p.recorded.watchers, w)
+}
+
+func (p *Portal) id() int {
+	p.nextID++
+	return p.nextID
+}
+
+// bad is the failure of old methods: no code, only words.
+func bad(format string, args ...any) *Failure {
+	return &Failure{Status: 400, Text: fmt.Sprintf(format, args...)}
+}
