@@ -141,6 +141,7 @@ func (d *decoder) checkName(e entry, path string) {
 func (d *decoder) secret(n *node, into *Secret) {
 	if n.kind != kindScalar || !strings.HasPrefix(n.text, "sqlite:") {
 		d.src.hideAll(n)
+		d.src.secrets = append(d.src.secrets, n.text)
 	}
 	if n.kind == kindScalar {
 		*into = NewSecret(n.text)

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"regexp"
 	"strings"
 	"unicode/utf8"
 )
@@ -51,6 +52,9 @@ func (s *source) placeInBlock(n *node, offset int) position {
 
 func indentation(line string) int { return len(line) - len(strings.TrimLeft(line, " ")) }
 
+// wholeReference is a value that is nothing but a reference, with what follows it.
+var wholeReference = regexp.MustCompile(`^(?:\$\{[^}]*\}|"\$\{[^}"]*\}"|'\$\{[^}']*\}')(?:[\s,}\]]|$)`)
+
 // hideAll keeps every scalar of a value out of excerpts. References are shown:
 // they are no secrets.
 func (s *source) hideAll(n *node) {
@@ -69,7 +73,7 @@ func (s *source) hideAll(n *node) {
 	}
 	rest := string(line[n.at.column-1:])
 	switch {
-	case reference.MatchString(strings.TrimRight(rest, " ,}]")):
+	case wholeReference.MatchString(rest):
 	case n.style == stylePlain && !n.filled && strings.HasPrefix(rest, n.text):
 		s.hide(n.at.line, span{n.at.column, n.at.column + runes(n.text)})
 	default:

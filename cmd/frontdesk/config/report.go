@@ -65,6 +65,7 @@ func (r *report) spoilt(path string) bool {
 func (r *report) done() Problems {
 	for i := range r.problems {
 		p := &r.problems[i]
+		p.Message, p.Hint = r.src.conceal(p.Message), r.src.conceal(p.Hint)
 		if p.Line > 0 {
 			p.excerpt, p.caret = r.src.excerpt(p.Line, p.Column)
 		}

@@ -91,7 +91,11 @@ func (c *checker) store() {
 			c.failAt("store", "store is no address of a database", "write postgres://user@host/db")
 		}
 	default:
-		c.failAt("store", "store begins neither with sqlite: nor with postgres:", "write sqlite:frontdesk.db, or postgres://user@host/db")
+		hint := "write sqlite:frontdesk.db, or postgres://user@host/db"
+		if guess := nearest(scheme, []string{"sqlite", "postgres"}); found && guess != "" {
+			hint = fmt.Sprintf("did you mean %s:?", guess)
+		}
+		c.failAt("store", "store begins neither with sqlite: nor with postgres:", hint)
 	}
 }
 

@@ -36,9 +36,6 @@ var languageTag = regexp.MustCompile(`^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*$`)
 func (c *checker) reception() {
 	c.greeting()
 	c.digits()
-	if _, ok := c.root.get("rules"); !ok || len(c.Rules) == 0 {
-		c.warnAt("rules", "there are no rules: every call is answered 404", "add one with a name and a default")
-	}
 }
 
 func (c *checker) greeting() {

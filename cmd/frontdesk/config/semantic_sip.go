@@ -118,7 +118,7 @@ func (c *checker) sip() {
 	if len(c.SIP.Listen) == 0 {
 		c.failAt("sip.listen", "sip.listen names no address: no call could come in", "write udp://127.0.0.1:5060")
 	}
-	first, tlsListener := "", false
+	first, everywhere, tlsListener := "", false, false
 	for i, text := range c.SIP.Listen {
 		path := fmt.Sprintf("sip.listen[%d]", i)
 		l, err := parseListener(text)
@@ -126,7 +126,9 @@ func (c *checker) sip() {
 			c.failAt(path, fmt.Sprintf("%s: %v", path, err), listenerHint(text))
 			continue
 		}
-		if first == "" && !netip.MustParseAddr(l.host).IsUnspecified() {
+		if netip.MustParseAddr(l.host).IsUnspecified() {
+			everywhere = true
+		} else if first == "" {
 			first = l.host
 		}
 		if l.network == "tls" && c.SIP.TLS == nil && !tlsListener {
@@ -137,7 +139,7 @@ func (c *checker) sip() {
 			c.failAt(path, fmt.Sprintf("%s: %s stands in the list a second time", path, text), "")
 		}
 	}
-	c.advertise(first)
+	c.advertise(first, everywhere)
 	c.certificate(tlsListener)
 }
 
@@ -156,9 +158,9 @@ func listenerHint(text string) string {
 }
 
 // advertise settles which address is written into messages.
-func (c *checker) advertise(first string) {
+func (c *checker) advertise(first string, everywhere bool) {
 	if c.SIP.Advertise == "" {
-		if c.SIP.Advertise = first; first == "" && len(c.SIP.Listen) > 0 {
+		if c.SIP.Advertise = first; first == "" && everywhere {
 			c.failAt("sip.advertise", "sip.listen is every address of the machine, so sip.advertise must say which one to write into messages", "")
 		}
 		return
@@ -273,7 +275,7 @@ func (c *checker) api() {
 
 func (c *checker) cdr(d *CDR) {
 	if (d.Listen == "") == (d.Connect == "") {
-		c.failAt("pbx.cdr", "pbx.cdr needs one of listen and connect", "")
+		c.failAt("pbx.cdr.listen", "pbx.cdr needs one of listen and connect", "")
 	}
 	for key, text := range map[string]string{"listen": d.Listen, "connect": d.Connect} {
 		if _, err := parseHostPort(text); text != "" && err != nil {

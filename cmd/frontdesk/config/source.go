@@ -17,6 +17,8 @@ type source struct {
 	lines []string
 	// hidden are the parts of lines that hold secrets, by line.
 	hidden map[int][]span
+	// secrets are the values of secret keys: no message may quote one.
+	secrets []string
 }
 
 // span is a part of a line: characters first to last, from 1, last excluded.
@@ -43,13 +45,24 @@ func (s *source) hide(line int, part span) {
 	s.hidden[line] = append(s.hidden[line], part)
 }
 
+// conceal masks secrets in a message.
+func (s *source) conceal(text string) string {
+	const shortest = 4 // anything less would mask words by chance
+	for _, secret := range s.secrets {
+		if len(secret) >= shortest {
+			text = strings.ReplaceAll(text, secret, mask)
+		}
+	}
+	return text
+}
+
 // secretPair is a key that sounds like a secret's, with its value. It guards
 // excerpts of files that could not be parsed.
-var secretPair = regexp.MustCompile(`(?i)["']?[\w-]*(?:pass|pwd|secret|token|webhook|hook|smtp|credential)[\w-]*["']?\s*:\s+(\$\{[^}]*\}|"[^"]*"?|'[^']*'?|[^\s,}#][^,}]*)`)
+var secretPair = regexp.MustCompile(`(?i)["']?[\w-]*(?:pass|pwd|secret|token|webhook|hook|smtp)[\w-]*["']?\s*:\s+(\$\{[^}]*\}|"[^"]*"?|'[^']*'?|[^\s,}#][^,}]*)`)
 
 // secretURL is what is secret in an address wherever it stands: the password of
 // a user, and the key of a Bitrix24 webhook.
-var secretURL = regexp.MustCompile(`://[^\s/@:]*:([^\s/@]+)@|/rest/\d+/([^\s/"',}]+)`)
+var secretURL = regexp.MustCompile(`://[^\s/@:]*:([^\s@]+)@|/rest/\d+/([^"',]+)`)
 
 // reference is a use of the environment or a file, which is no secret itself.
 var reference = regexp.MustCompile(`^["']?\$\{[^}]*\}["']?$`)
@@ -72,6 +85,9 @@ func (s *source) excerpt(line, column int) (string, int) {
 	for i, r := range runes {
 		if i+1 == column {
 			at = len(out) + 1
+			if hide[i] && i > 0 && hide[i-1] {
+				at -= len(mask)
+			}
 		}
 		switch {
 		case hide[i] && i > 0 && hide[i-1]:

@@ -88,7 +88,7 @@ func parse(src *source, text string, rep *report) *node {
 			continue
 		}
 		if seen {
-			r.fail(r.place(doc.Body.GetToken()), "", "a second document begins here",
+			r.fail(r.node(doc.Body, 0).at, "", "a second document begins here",
 				"a configuration is one document: take the line --- out")
 			break
 		}
@@ -181,6 +181,10 @@ func (r *reader) node(n ast.Node, depth int) *node {
 	case *ast.SequenceNode:
 		out := &node{kind: kindList, at: at}
 		for _, item := range v.Values {
+			if whole := r.rejoin(item); whole != nil {
+				out.items = append(out.items, whole)
+				continue
+			}
 			out.items = append(out.items, r.node(item, depth+1))
 		}
 		return out
@@ -195,7 +199,7 @@ func (r *reader) node(n ast.Node, depth int) *node {
 	case *ast.StringNode, *ast.IntegerNode, *ast.FloatNode, *ast.BoolNode, *ast.InfinityNode, *ast.NanNode:
 		return scalar(n.GetToken(), at)
 	case *ast.TagNode:
-		r.fail(at, "", fmt.Sprintf("%s at the beginning of a value is a YAML tag, and what it stands before is lost", unshieldChars.Replace(v.Start.Value)),
+		r.fail(at, "", "! at the beginning of a value is a YAML tag: the word after it would be lost",
 			"quote the whole value; in a condition write \"not\" for \"!\"")
 		return bad
 	case *ast.AliasNode:
@@ -207,6 +211,27 @@ func (r *reader) node(n ast.Node, depth int) *node {
 	}
 	r.fail(at, "", "this cannot stand in a configuration", "quote the value")
 	return bad
+}
+
+// rejoin gives back a text with a colon, as udp://127.0.0.1:5060: within [...]
+// inside {...} the parser splits it into a key and a value, though no blank
+// follows the colon.
+func (r *reader) rejoin(n ast.Node) *node {
+	m, ok := n.(*ast.MappingNode)
+	if !ok || len(m.Values) != 1 || m.GetToken().Type != token.MappingValueType {
+		return nil
+	}
+	key, value := m.Values[0].Key.GetToken(), m.Values[0].Value.GetToken()
+	if key.Type == token.SingleQuoteType || key.Type == token.DoubleQuoteType {
+		return nil
+	}
+	if _, ok := m.Values[0].Value.(ast.ScalarNode); !ok || r.place(value) != (position{r.place(m.GetToken()).line, r.place(m.GetToken()).column + 1}) {
+		return nil
+	}
+	if value.Type == token.SingleQuoteType || value.Type == token.DoubleQuoteType || value.Type == token.ImplicitNullType {
+		return nil
+	}
+	return &node{kind: kindScalar, at: r.place(key), text: unshieldChars.Replace(key.Value + ":" + value.Value)}
 }
 
 // scalar takes the token's own text, so that a number stays as it was written.
@@ -233,7 +258,7 @@ func (r *reader) entries(out *node, values []*ast.MappingValueNode, depth int) {
 		switch v.Key.(type) {
 		case *ast.StringNode, *ast.IntegerNode, *ast.FloatNode, *ast.BoolNode, *ast.NullNode:
 		default:
-			r.fail(at, "", "this cannot be a key", "")
+			r.fail(at, "", "this cannot be a key", "keys are plain words; merge keys and complex keys are not read")
 			continue
 		}
 		e := entry{key: unshieldChars.Replace(v.Key.GetToken().Value), at: at, value: r.node(v.Value, depth+1)}
@@ -275,12 +300,16 @@ func (r *report) syntax(err error) {
 		return
 	}
 	at := position{max(se.Token.Position.Line, 1), max(se.Token.Position.Column, 1)}
-	r.fail(at, "", "this is no YAML: "+unshieldChars.Replace(se.Message), syntaxHint(se.Message, r.src.line(at.line)))
+	r.fail(at, "", "this is no YAML: "+unshieldChars.Replace(se.Message), syntaxHint(se.Message, r.src, at.line))
 }
 
 // syntaxHint says what is usually meant by the traps of YAML.
-func syntaxHint(message, line string) string {
+func syntaxHint(message string, src *source, number int) string {
+	line := src.line(number)
 	trimmed := strings.TrimSpace(line)
+	if open := oddQuotes(src.lines[:min(number, len(src.lines))]); open > 0 && open < number {
+		return fmt.Sprintf("a quote in line %d may not be closed", open)
+	}
 	switch {
 	case strings.Contains(trimmed, "when:"):
 		return "write a condition below \"when: |\", or quote the whole of it"
@@ -296,6 +325,16 @@ func syntaxHint(message, line string) string {
 		return "a bracket is not closed, or a value with brackets is not quoted"
 	}
 	return ""
+}
+
+// oddQuotes is the first line with an odd number of double quotes, 0 for none.
+func oddQuotes(lines []string) int {
+	for i, line := range lines {
+		if strings.Count(line, `"`)%2 != 0 {
+			return i + 1
+		}
+	}
+	return 0
 }
 
 // parsePath splits "rules[2].did[0]" into its keys and indices.

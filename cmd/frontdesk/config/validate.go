@@ -170,7 +170,7 @@ func (v *validator) wrong(target found, path string, schema *invopop.Schema) {
 		v.failAt(path, fmt.Sprintf("%s wants %s", path, title), "")
 	case schema != nil && len(schema.Enum) > 0:
 		v.choice(n, path, schema.Enum)
-	case schema != nil && title == intTitle && decimal.MatchString(n.text):
+	case schema != nil && title == intTitle && n.style == stylePlain && decimal.MatchString(n.text):
 		v.failAt(path, fmt.Sprintf("%s is %s: want %s", path, n.text, limits(schema)), "")
 	default:
 		v.failAt(path, fmt.Sprintf("%s wants %s, not %q", path, title, shorten(n.text)), valueHint(title, n))
@@ -223,7 +223,11 @@ func valueHint(title string, n *node) string {
 	switch title {
 	case durationTitle:
 		if decimal.MatchString(n.text) {
-			return fmt.Sprintf("a number needs its unit: %ss", n.text)
+			unit := "s"
+			if len(n.text) > 3 {
+				unit = "ms"
+			}
+			return fmt.Sprintf("a number needs its unit: %s%s", n.text, unit)
 		}
 		return "units are ms, s, m, h, d and w"
 	case boolTitle:
@@ -234,6 +238,9 @@ func valueHint(title string, n *node) string {
 			return "write false, without quotes"
 		}
 	case intTitle:
+		if decimal.MatchString(n.text) {
+			return fmt.Sprintf("write %s, without quotes", n.text)
+		}
 		digits := strings.TrimLeft(strings.ReplaceAll(n.text, "_", ""), "0")
 		if decimal.MatchString(digits) {
 			return "write " + digits
