@@ -49,7 +49,7 @@ type Outgoing struct {
 	tried       tried
 	inviteSeq   uint32
 	rseq        uint32 // of the last reliable provisional
-	rung        bool   // a provisional came
+	rung        chan struct{} // closed by the first provisional, 100 included
 	canceling   bool
 	canceled    string // the reason given for it
 	settled     bool   // the final answer is delivered
@@ -125,7 +125,7 @@ func newOutgoing(sh *shard, d *Dial, callID string, f flow) *Outgoing {
 			credentials = p.Credentials
 		}
 	}
-	o := &Outgoing{Leg: newLeg(sh, name), responses: make(chan *Response, provisionalQueue+1), idle: make(chan struct{})}
+	o := &Outgoing{Leg: newLeg(sh, name), responses: make(chan *Response, provisionalQueue+1), idle: make(chan struct{}), rung: make(chan struct{})}
 	to := "<" + d.Target + ">"
 	if d.To != nil {
 		to = d.To.String()
@@ -172,6 +172,19 @@ func (o *Outgoing) invite(d *draft) {
 // already. Where nobody answers a 408 is made up.
 func (o *Outgoing) Responses() <-chan *Response { return o.responses }
 
+// Heard is closed by the first sign of life, if only 100 (Trying), which
+// Responses does not give: whoever is silent for long may be dead.
+func (o *Outgoing) Heard() <-chan struct{} { return o.rung }
+
+func (o *Outgoing) hasRung() bool {
+	select {
+	case <-o.rung:
+		return true
+	default:
+		return false
+	}
+}
+
 // heard takes what came back for the INVITE d.
 func (o *Outgoing) heard(d *draft, m *message) {
 	switch {
@@ -195,7 +208,9 @@ func (o *Outgoing) heard(d *draft, m *message) {
 }
 
 func (o *Outgoing) provisional(m *message) {
-	o.rung = true
+	if !o.hasRung() {
+		close(o.rung)
+	}
 	if o.canceling {
 		o.sendCancel()
 		return
@@ -313,7 +328,7 @@ func (o *Outgoing) cancel(reason string) {
 		return
 	}
 	o.canceling, o.canceled = true, reason
-	if o.rung {
+	if o.hasRung() {
 		o.sendCancel()
 	}
 }

@@ -1,0 +1,331 @@
+package b2bua
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"frontdesk/call"
+	"frontdesk/media"
+	"frontdesk/media/sdp"
+	"frontdesk/sip"
+)
+
+// secondLeg is the leg towards the PBX (or, outgoing, the carrier), with its
+// media and the relay that joins it to the caller's.
+type secondLeg struct {
+	place   place
+	out     *sip.Outgoing
+	session *media.Session
+	local   sdp.Local
+	offer   []byte    // ours, as the other side has it
+	answer  []byte    // the body of its 200; empty where an earlier response described its media
+	media   sdp.Media // as agreed
+	index   int       // in the record
+
+	relayed chan error // why the relay ended, if not by stop
+	stop    func()     // ends relay and ringback and waits for them; never nil
+}
+
+// release frees what a leg holds, once it is over.
+func (c *conversation) release(l *secondLeg) {
+	l.stop()
+	if err := l.session.Close(); err != nil {
+		c.log.Warn("cannot close media", "error", err)
+	}
+}
+
+// attempt places one call and waits for its final word. The caller hears what
+// the other side sends before the answer: its ringing, its early media.
+func (c *conversation) attempt(ctx context.Context, p place) (*secondLeg, *sip.Response) {
+	leg, err := c.dial(ctx, p)
+	if err != nil {
+		c.log.Warn("cannot call", "target", p.uri, "error", err)
+		return nil, &sip.Response{Code: 503}
+	}
+	res := c.await(ctx, leg)
+	c.record.legCode(leg.index, res.Code)
+	if res.Code/100 == 2 {
+		leg.answer = res.Body
+		return leg, res
+	}
+	c.release(leg)
+	return nil, res
+}
+
+func (c *conversation) dial(ctx context.Context, p place) (*secondLeg, error) {
+	session, err := c.agent.Media.Open()
+	if err != nil {
+		return nil, err
+	}
+	leg := &secondLeg{place: p, session: session, local: newLocal(session), relayed: make(chan error, 1), stop: func() {}}
+	if leg.offer, err = c.offerTo(leg.local); err == nil {
+		leg.out, err = c.agent.stack.Dial(ctx, c.dialling(p, leg.offer))
+	}
+	if err != nil {
+		c.release(leg)
+		return nil, err
+	}
+	leg.index = c.record.leg(p.peer, leg.out.CallID(), p.uri)
+	return leg, nil
+}
+
+// offerTo is what the second leg is offered: the codec already agreed with the
+// caller, or the caller's own offer with our address, or, where the caller
+// made none, what we can play.
+func (c *conversation) offerTo(local sdp.Local) ([]byte, error) {
+	switch {
+	case c.voice.agreed:
+		local.NoEvents = c.voice.media.TelephoneEvent == 0
+		local.Ptime = c.voice.media.Ptime
+		return sdp.Offer(local, []sdp.Codec{c.voice.media.Codec}), nil
+	case len(c.invite.SDP) > 0:
+		return sdp.Rewrite(c.invite.SDP, local)
+	default:
+		return sdp.Offer(local, c.set.Codecs), nil
+	}
+}
+
+// dialling is the INVITE of a second leg. The PBX learns the caller's number
+// from From and P-Asserted-Identity, the name from the CRM where it knows one.
+func (c *conversation) dialling(p place, offer []byte) sip.Dial {
+	from, asserted, privacy := c.identity()
+	to := sip.Address{User: string(p.ext), Host: hostPort(p.to)}
+	d := sip.Dial{
+		Call: c.in.ID(), Target: p.uri, Caller: sip.Caller{From: from, To: &to, Asserted: asserted},
+		MaxForwards: hopsLeft(c.invite.MaxForwards), Body: offer, Credentials: p.credentials,
+	}
+	if privacy {
+		d.Headers = append(d.Headers, sip.Header{Name: "Privacy", Value: "id"})
+	}
+	return d
+}
+
+// hopsLeft is the second leg's Max-Forwards (RFC 7332): one less, and negative,
+// which refuses to go on, where nothing is left.
+func hopsLeft(n int) int {
+	if n <= 1 {
+		return -1
+	}
+	return n - 1
+}
+
+func (c *conversation) identity() (from sip.Address, asserted *sip.Address, private bool) {
+	if c.invite.Peer.PBX {
+		return sip.Address{Display: c.invite.From.Display, User: c.invite.From.User}, nil, false
+	}
+	if c.facts.Anonymous {
+		return sip.Address{Display: "Anonymous", User: "anonymous", Host: "anonymous.invalid"}, nil, true
+	}
+	name := c.facts.CallerName
+	if e := c.decision.Entity; e != nil && e.Name != "" {
+		name = e.Name
+	}
+	from = sip.Address{Display: name, User: string(c.facts.Caller)}
+	return from, &sip.Address{Display: name, User: string(c.facts.Caller)}, false
+}
+
+// await follows one INVITE to its final response. Silence of the node for the
+// failover time counts as 408, the end of ctx (hung up, or nobody answered) as
+// 487 or 480.
+func (c *conversation) await(ctx context.Context, leg *secondLeg) *sip.Response {
+	silence := time.NewTimer(c.set.PBX.Failover)
+	defer silence.Stop()
+	heard := leg.out.Heard()
+	for {
+		select {
+		case <-heard:
+			silence.Stop()
+			heard = nil
+		case res, ok := <-leg.out.Responses():
+			silence.Stop()
+			switch {
+			case !ok:
+				return &sip.Response{Code: 503}
+			case res.Code >= 200:
+				return res
+			}
+			c.progress(ctx, leg, res)
+		case <-silence.C:
+			c.cancel(ctx, leg, "")
+			return &sip.Response{Code: 408}
+		case r := <-c.in.Requests():
+			c.attend(r)
+		case <-ctx.Done():
+			c.cancel(ctx, leg, causeText(ctx))
+			return &sip.Response{Code: 480}
+		}
+	}
+}
+
+func (c *conversation) cancel(ctx context.Context, leg *secondLeg, reason string) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), goodbye)
+	defer cancel()
+	if err := leg.out.Cancel(ctx, reason); err != nil {
+		c.log.Debug("cancelled leg did not end in time", "error", err)
+	}
+}
+
+// progress passes a provisional response on while the caller is unanswered.
+func (c *conversation) progress(ctx context.Context, leg *secondLeg, res *sip.Response) {
+	if len(res.Body) > 0 && strings.HasPrefix(strings.ToLower(res.ContentType), sdpType) {
+		if err := c.early(ctx, leg, res); err == nil {
+			return
+		} else {
+			c.log.Warn("early media not passed on", "error", err)
+		}
+	}
+	c.ringback(ctx, leg)
+	if c.voice.answered {
+		return
+	}
+	if err := c.in.Progress(res.Code, nil); err != nil {
+		c.log.Debug("provisional not passed on", "code", res.Code, "error", err)
+	}
+}
+
+// early lets the caller hear the second leg before it answers.
+func (c *conversation) early(ctx context.Context, leg *secondLeg, res *sip.Response) error {
+	if err := c.couple(ctx, leg, res.Body); err != nil {
+		return err
+	}
+	if c.voice.answered {
+		return nil
+	}
+	return c.in.Progress(res.Code, c.voice.body)
+}
+
+// couple takes the second leg's description and joins both legs' media.
+func (c *conversation) couple(ctx context.Context, leg *secondLeg, body []byte) error {
+	answer, err := sdp.ParseAnswer(body)
+	if err != nil {
+		return err
+	}
+	m, err := sdp.Accept(answer)
+	if err != nil {
+		return err
+	}
+	if err := c.tellCaller(answer, body); err != nil {
+		return err
+	}
+	leg.media = m
+	if err := leg.session.Start(m, media.Options{}); err != nil {
+		return err
+	}
+	if c.voice.agreed {
+		c.relay(ctx, leg)
+	}
+	return nil
+}
+
+// tellCaller makes the second leg's answer the caller's, where the caller has
+// none yet.
+func (c *conversation) tellCaller(answer *sdp.Session, body []byte) error {
+	if c.voice.agreed || len(c.invite.SDP) == 0 {
+		return nil
+	}
+	offer, err := sdp.ParseOffer(c.invite.SDP)
+	if err != nil {
+		return err
+	}
+	m, err := sdp.Agree(offer, answer)
+	if err != nil {
+		return err
+	}
+	if err := c.openVoice(); err != nil {
+		return err
+	}
+	if c.voice.body, err = sdp.Rewrite(body, c.voice.local); err != nil {
+		return err
+	}
+	return c.startVoice(m)
+}
+
+// answerFor answers the caller since the second leg was answered.
+func (c *conversation) answerFor(ctx context.Context, leg *secondLeg) error {
+	late := len(c.invite.SDP) == 0 && !c.voice.answered
+	if late {
+		if err := c.answerLate(ctx); err != nil {
+			return err
+		}
+	}
+	if err := c.coupleFinal(ctx, leg); err != nil {
+		return fmt.Errorf("joining the media: %w", err)
+	}
+	return c.answer(ctx)
+}
+
+// coupleFinal uses the description of the 200, or the one of the 183 where the
+// 200 carries none.
+func (c *conversation) coupleFinal(ctx context.Context, leg *secondLeg) error {
+	if len(leg.answer) > 0 {
+		return c.couple(ctx, leg, leg.answer)
+	}
+	if !leg.media.Addr.IsValid() {
+		return sdp.ErrNoAudio
+	}
+	return nil
+}
+
+// relay joins the two sessions until leg.stop.
+func (c *conversation) relay(ctx context.Context, leg *secondLeg) {
+	leg.beside(ctx, func(ctx context.Context) {
+		if err := c.agent.Media.Relay(ctx, c.voice.session, leg.session); err != nil && ctx.Err() == nil {
+			leg.relayed <- err
+		}
+	})
+}
+
+// beside runs what the leg does with the caller's media, instead of what it
+// did before, until stop.
+func (l *secondLeg) beside(ctx context.Context, run func(context.Context)) {
+	l.stop()
+	ctx, cancel := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		run(ctx)
+	}()
+	l.stop = func() { cancel(); <-done }
+}
+
+// ringback lets a caller who already hears us hear the ringing too, until the
+// second leg sounds itself.
+func (c *conversation) ringback(ctx context.Context, leg *secondLeg) {
+	if !c.voice.agreed || leg.media.Addr.IsValid() {
+		return
+	}
+	leg.beside(ctx, func(ctx context.Context) {
+		for ctx.Err() == nil {
+			if err := c.voice.session.Play(ctx, c.agent.ringing); err != nil {
+				return
+			}
+		}
+	})
+}
+
+// ringbackTone is one ring of a Russian exchange: 425 Hz, one second on, four
+// off (ITU-T E.180, supplement 2).
+func ringbackTone() *media.Clip {
+	pcm := media.Tone(425, time.Second)
+	for i := range pcm {
+		pcm[i] /= 4
+	}
+	return media.NewClip(append(pcm, make([]int16, 4*8000)...))
+}
+
+// trunkNames is the trunks in a fixed order.
+func trunkNames(trunks map[string]Trunk) []string {
+	return slices.Sorted(maps.Keys(trunks))
+}
+
+// outgoing marks the record as a call of the PBX to a trunk.
+func (r *record) outgoing(trunk string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.r.Trunk = trunk
+	r.r.Direction = call.Out
+}
