@@ -245,7 +245,7 @@ func parseVia(s string) (*gosip.ViaHeader, error) {
 	if err != nil {
 		return h, errBadVia
 	}
-	h.Host, h.Port = trimBrackets(host), port
+	h.Host, h.Port = host, port // IPv6 in brackets: the serialiser adds none to mapped addresses
 	if has {
 		h.Params, err = parseParams(params)
 	}

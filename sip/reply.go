@@ -46,7 +46,7 @@ func reply(req *gosip.Request, code int, reason, toTag string, headers ...Header
 		}
 	}
 	for _, h := range headers {
-		res.AppendHeader(gosip.NewHeader(clean(h.Name), clean(h.Value)))
+		res.AppendHeader(gosip.NewHeader(keep(h.Name, "-.!%*_+`'~"), clean(h.Value)))
 	}
 	res.SetBody(nil)
 	return res
@@ -94,7 +94,7 @@ func stampVia(req *gosip.Request, src netip.AddrPort) {
 	via.Params.Remove("received")
 	if via.Params.Has("rport") {
 		via.Params.Add("rport", strconv.Itoa(int(src.Port())))
-	} else if host, err := netip.ParseAddr(via.Host); err == nil && host.Unmap() == src.Addr() {
+	} else if host, err := netip.ParseAddr(trimBrackets(via.Host)); err == nil && host.Unmap() == src.Addr() {
 		return
 	}
 	via.Params.Add("received", src.Addr().WithZone("").String())

@@ -30,7 +30,10 @@ func parseURI(s string) (gosip.Uri, error) {
 		return u, errURIUser
 	}
 	if !strings.EqualFold(scheme, "sip") && !strings.EqualFold(scheme, "sips") {
-		return u, gosip.ParseUri(s, &u)
+		if err := gosip.ParseUri(s, &u); err != nil { // it knows no dots in schemes
+			u = gosip.Uri{Scheme: lower(scheme), Host: rest}
+		}
+		return u, nil
 	}
 	u.Scheme = lower(scheme)
 	if user, host, ok := strings.Cut(rest, "@"); ok {
@@ -141,8 +144,8 @@ func parsePort(s string) (int, bool) {
 	return int(n), err == nil && n > 0 && s[0] != '+'
 }
 
-// parsePairs reads the parameters or headers of a URI. Names are kept in lower
-// case: they are compared without it.
+// parsePairs reads the parameters or headers of a URI. Names of parameters are
+// kept in lower case: they are compared without it.
 func parsePairs(s string, sep byte) (gosip.HeaderParams, error) {
 	if s == "" {
 		return nil, nil
@@ -155,8 +158,11 @@ func parsePairs(s string, sep byte) (gosip.HeaderParams, error) {
 		if name == "" && (more || len(out) == 0) || name == "" && value != "" {
 			return nil, errURIParam
 		}
+		if sep == ';' {
+			name = lower(name)
+		}
 		if name != "" {
-			out = append(out, gosip.HeaderKV{K: lower(name), V: value})
+			out = append(out, gosip.HeaderKV{K: name, V: value})
 		}
 	}
 	return out, nil
