@@ -1,0 +1,13 @@
+// Package web is what frontdesk shows over HTTP: health, metrics, a JSON API,
+// and a page that says what is there.
+//
+// The model: a Server answers on one listener that it is given. What it shows
+// comes through four small interfaces (Calls, Explainer, Reloader, Health); it
+// holds no state but counters. /healthz and /readyz answer everybody. All else
+// is guarded: by a bearer token from everywhere when one is set, and otherwise
+// by answering loopback alone, under a loopback name. Errors are JSON objects,
+// requests are bounded in size and in time, and a panic ends one request.
+//
+// A Ring keeps the last records in memory and serves as Calls until there is a
+// store.
+package web
