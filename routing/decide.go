@@ -29,8 +29,7 @@ type Decision struct {
 // Decide decides f. The numbers in the comments are those of the package's
 // staircase.
 func (p *Plan) Decide(f Facts) Decision {
-	d := deciding{inquiry: p.inquire(&f)}
-	d.Trace = make([]Step, 0, len(p.rules)+len(f.CRM.Entities)+traceRoom)
+	d := deciding{inquiry: p.inquire(&f), tracer: newTracer(len(p.rules) + len(f.CRM.Entities) + traceRoom)}
 	switch {
 	case !d.findRule():
 		d.refuse(notFound, call.OutcomeNoRule)
@@ -49,17 +48,20 @@ func (p *Plan) Decide(f Facts) Decision {
 		d.judgeDigits()
 	}
 	d.conclude()
+	d.Trace = d.trace()
 	return d.Decision
 }
 
 // deciding is a decision in the making.
 type deciding struct {
 	inquiry
+	tracer
 	Decision
 	rule  *rule
 	kind  call.Kind // of the section that decides
 	rings []ring    // of that section's entities
 	alike string    // who shares the target's extension
+	clock string    // the time as traces show it, once it is needed
 }
 
 // ring is what an entity yields: an extension to ring, or why there is none.
@@ -75,7 +77,7 @@ func (d *deciding) findRule() bool {
 	for i := range d.plan.rules {
 		r := &d.plan.rules[i]
 		if f, ok := r.match(&d.inquiry); !ok {
-			d.note(r.label, "no match", d.whyNot(r, f))
+			d.noteMismatch(r, f)
 			continue
 		}
 		d.note(r.label, "match", d.whyMatch(r))
@@ -100,7 +102,7 @@ func (d *deciding) blocked() bool {
 	if !d.plan.blockedGoOn {
 		d.refuse(decline, call.OutcomeBlocked)
 	}
-	d.note("caller", "blocked", "caller "+string(d.facts.Caller)+" matches "+by)
+	d.note("caller", "blocked", "caller ", string(d.facts.Caller), " matches ", by)
 	return true
 }
 
@@ -113,7 +115,7 @@ func (d *deciding) withoutSearch() bool {
 		if !d.facts.Anonymous {
 			why = "the caller has no number"
 		}
-		d.note("caller", "anonymous", why+": no search")
+		d.note("caller", "anonymous", why, ": no search")
 		return true
 	case !d.rule.lookup:
 		d.Outcome = call.OutcomeLookupOff
@@ -232,10 +234,10 @@ func (d *deciding) bySticky() bool {
 		reason = "the employee never sticks"
 	}
 	if reason != "" {
-		d.note("sticky", "ignored", "bound to "+person(e)+"; "+reason)
+		d.note("sticky", "ignored", "bound to ", person(e), "; ", reason)
 		return false
 	}
-	d.note("sticky", string(e.Extension), "bound to "+person(e)+" until "+d.stamp(s.Until))
+	d.note("sticky", string(e.Extension), "bound to ", person(e), " until ", d.stamp(s.Until))
 	d.Outcome, d.Target, d.Employee = call.OutcomeSticky, e.Extension, &e
 	return true
 }
@@ -263,7 +265,7 @@ func (d *deciding) byManagers() {
 			continue
 		case rung != "" && r.extension != rung:
 			d.Outcome = call.OutcomeAmbiguous
-			d.note("managers", "ambiguous", "they ring different extensions: "+string(rung)+" and "+string(r.extension))
+			d.note("managers", "ambiguous", "they ring different extensions: ", string(rung), " and ", string(r.extension))
 			return
 		case rung == "" || strength(r.outcome) > strength(best.outcome):
 			best = r
@@ -272,7 +274,7 @@ func (d *deciding) byManagers() {
 	}
 	if silent {
 		d.Outcome = call.OutcomeNoExtension
-		d.note("managers", "no extension", "not every "+string(d.kind)+" has somebody who can be rung: no silent fall to the next")
+		d.note("managers", "no extension", "not every ", string(d.kind), " has somebody who can be rung: no silent fall to the next")
 		return
 	}
 	entity, employee := *best.entity, best.employee
@@ -307,16 +309,16 @@ func (d *deciding) sharing(e call.Employee) string {
 func (d *deciding) decideGreeting() {
 	switch {
 	case d.alike != "":
-		d.note("greeting", "none", d.alike+" share extension "+string(d.Target)+": no name would be right")
+		d.note("greeting", "none", d.alike, " share extension ", string(d.Target), ": no name would be right")
 	case d.Employee == nil:
-		d.note("greeting", "none", "no employee was found")
+		d.note("greeting", "none", "no manager or sticky employee was found")
 	case !d.rule.greeting:
 		d.note("greeting", "none", "the rule has greeting: false")
 	case d.direct():
-		d.note("greeting", "none", "direct: every "+string(d.kind)+" of the section is")
+		d.note("greeting", "none", "direct: every ", string(d.kind), " of the section is")
 	default:
 		d.Greeting = true
-		d.note("greeting", "plays", "for "+person(*d.Employee))
+		d.note("greeting", "plays", "for ", person(*d.Employee))
 	}
 }
 
@@ -339,7 +341,7 @@ func (d *deciding) judgeDigits() {
 		d.note("digits", "none", "the caller dialled nothing")
 	case digits == "":
 	case !d.facts.Numbers.Has(call.Extension(digits)):
-		d.note("digits", "ignored", "the PBX has no extension or queue "+digits)
+		d.note("digits", "ignored", "the PBX has no extension or queue ", digits)
 	default:
 		d.note("digits", digits, "the caller dialled an existing number")
 		d.Outcome, d.Target, d.Employee, d.Entity = call.OutcomeDigits, call.Extension(digits), nil, nil

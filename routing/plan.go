@@ -155,7 +155,7 @@ func (c *compiler) hours(text string) (*hours, []fault) {
 	if f == nil {
 		return h, nil
 	}
-	if !strings.ContainsAny(text, ":0123456789") && !strings.ContainsAny(strings.TrimSpace(text), " ,-") {
+	if h.text != "" && !strings.ContainsAny(h.text, ":0123456789 ,-") {
 		f = &fault{message: fmt.Sprintf("there is no schedule %q", text), offset: -1, hint: suggest(text, sortedKeys(c.schedules), strings.Join(sortedKeys(c.schedules), ", "))}
 	}
 	return nil, []fault{*f}

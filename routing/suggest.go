@@ -9,7 +9,8 @@ import (
 func suggest(written string, candidates []string, all string) string {
 	best, distance := "", 3
 	for _, c := range candidates {
-		if d := editDistance(strings.ToLower(written), strings.ToLower(c)); d < distance && d < len([]rune(c)) {
+		near := max(1, len([]rune(c))/3)
+		if d := editDistance(strings.ToLower(written), strings.ToLower(c)); d < distance && d <= near {
 			best, distance = c, d
 		}
 	}

@@ -24,27 +24,56 @@ type Step struct {
 // digits, decision.
 const traceRoom = 11
 
-func (d *deciding) note(step, result, why string) {
-	d.Trace = append(d.Trace, Step{step, result, why})
+// tracer collects steps. What they say lies in one text until the end, which
+// spares the hot path an allocation a step.
+type tracer struct {
+	steps []Step
+	ends  []int // of each step's why in text
+	text  []byte
 }
 
-// whyNot words the condition that failed, with its value.
-func (d *deciding) whyNot(r *rule, f failure) string {
+func newTracer(steps int) tracer {
+	const whyLength = 80 // on average
+	return tracer{make([]Step, 0, steps), make([]int, 0, steps), make([]byte, 0, steps*whyLength)}
+}
+
+// note adds a step; why is given in pieces.
+func (t *tracer) note(step, result string, why ...string) {
+	for _, w := range why {
+		t.text = append(t.text, w...)
+	}
+	t.steps, t.ends = append(t.steps, Step{Step: step, Result: result}), append(t.ends, len(t.text))
+}
+
+// trace is all that was noted.
+func (t *tracer) trace() []Step {
+	text, start := string(t.text), 0
+	for i, end := range t.ends {
+		t.steps[i].Why = text[start:end]
+		start = end
+	}
+	return t.steps
+}
+
+// noteMismatch words the condition that failed, with its value.
+func (d *deciding) noteMismatch(r *rule, f failure) {
+	const result = "no match"
 	switch f.condition {
 	case onTrunk:
-		return "trunk " + orNone(d.facts.Trunk) + " is not " + strings.Join(r.trunks, ", ")
+		d.note(r.label, result, "trunk ", orNone(d.facts.Trunk), " is not ", strings.Join(r.trunks, ", "))
 	case onDID:
-		return "did " + orNone(string(d.did)) + " does not match " + r.did.text
+		d.note(r.label, result, "did ", orNone(string(d.did)), " does not match ", r.did.text)
 	case onCaller:
-		return "caller " + d.callerText() + " does not match " + r.caller.text
+		d.note(r.label, result, "caller ", d.callerText(), " does not match ", r.caller.text)
 	case onHours:
-		why := "hours " + r.hours.text + " do not hold at " + d.now()
+		holiday := ""
 		if f.holiday != "" {
-			why += ": holiday " + f.holiday
+			holiday = ": holiday "
 		}
-		return why
+		d.note(r.label, result, "hours ", r.hours.text, " do not hold at ", d.now(), holiday, f.holiday)
+	case onWhen:
+		d.note(r.label, result, r.when.explain(d.vars, f.part, f.err))
 	}
-	return r.when.explain(d.vars, f.part, f.err)
 }
 
 // whyMatch words every condition of a rule that matched.
@@ -85,25 +114,23 @@ func (d *deciding) callerText() string {
 	return orNone(string(d.caller))
 }
 
-func (d *deciding) now() string { return d.at.Format("Mon 2006-01-02 15:04:05") }
+func (d *deciding) now() string {
+	if d.clock == "" {
+		d.clock = d.at.Format("Mon 2006-01-02 15:04:05")
+	}
+	return d.clock
+}
 
 // noteTook says how long each fact took.
 func (d *deciding) noteTook() {
 	if len(d.facts.Took) == 0 {
 		return
 	}
-	var b strings.Builder
-	for i, name := range sortedKeys(d.facts.Took) {
-		if i > 0 {
-			b.WriteString(", ")
-		}
-		b.WriteString(name + " took " + seconds(d.facts.Took[name]))
+	var took []string
+	for _, name := range sortedKeys(d.facts.Took) {
+		took = append(took, name+" took "+time.Duration(d.facts.Took[name]).Round(time.Microsecond).String())
 	}
-	d.note("facts", "gathered", b.String())
-}
-
-func seconds(s call.Seconds) string {
-	return strconv.FormatFloat(time.Duration(s).Seconds(), 'f', 3, 64) + " s"
+	d.note("facts", "gathered", strings.Join(took, ", "))
 }
 
 func (d *deciding) noteCRM(a *call.Answer) {
@@ -216,16 +243,15 @@ func join(a, b string) string {
 
 // describe names an entity: `contact 12 "Acme"`.
 func describe(e *call.Entity) string {
-	s := string(e.Kind) + " " + strconv.Itoa(e.ID)
-	if e.Name != "" {
-		s += " " + strconv.Quote(shortened(e.Name))
+	if e.Name == "" {
+		return string(e.Kind) + " " + strconv.Itoa(e.ID)
 	}
-	return s
+	return string(e.Kind) + " " + strconv.Itoa(e.ID) + " " + strconv.Quote(shortened(e.Name))
 }
 
 // person names an employee: "17 Anna Petrova".
 func person(e call.Employee) string {
-	return shortened(strings.TrimSpace(strconv.Itoa(e.ID) + " " + strings.TrimSpace(e.FirstName+" "+e.LastName)))
+	return shortened(strings.TrimRight(strconv.Itoa(e.ID)+" "+strings.TrimSpace(e.FirstName+" "+e.LastName), " "))
 }
 
 // conclude notes what was decided.

@@ -78,6 +78,9 @@ func (v *variables) value(name string) (string, bool) {
 // shortened cuts what comes from outside to a length fit for a trace.
 func shortened(s string) string {
 	const most = 60
+	if len(s) <= most {
+		return s
+	}
 	if r := []rune(s); len(r) > most {
 		return string(r[:most]) + "…"
 	}
