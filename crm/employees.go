@@ -46,7 +46,7 @@ const (
 func (c *Client) refresh(ctx context.Context) {
 	retry := firstRetry
 	for failing := false; ; {
-		err := c.reload(ctx)
+		err := c.LoadEmployees(ctx)
 		pause := c.cfg.Refresh
 		switch {
 		case ctx.Err() != nil:
@@ -74,8 +74,9 @@ func (c *Client) refresh(ctx context.Context) {
 // reloadTimeout bounds one page of employees.
 const reloadTimeout = 20 * time.Second
 
-// reload replaces the employees by what the portal says, unless that is nothing.
-func (c *Client) reload(ctx context.Context) error {
+// LoadEmployees reads the employees now; Run does so regularly. What is known
+// is replaced by what the portal says, unless that is nothing.
+func (c *Client) LoadEmployees(ctx context.Context) error {
 	users, err := c.users(ctx, LaneLog, map[string]any{"USER_TYPE": "employee"})
 	if err != nil {
 		return err
