@@ -15,25 +15,14 @@ type side struct {
 	leg     *sip.Leg
 	session *media.Session
 	options media.Options
-	local   *sdp.Local // our side of the description it has
-	trusted bool       // it may ask for transfers
 }
 
 func (c *conversation) callerSide() side {
-	return side{
-		leg: c.in.Leg, session: c.voice.session, local: &c.voice.local,
-		options: media.Options{NAT: c.trunk.NAT}, trusted: c.invite.Peer.PBX,
-	}
+	return side{leg: c.in.Leg, session: c.voice.session, options: media.Options{NAT: c.trunk.NAT}}
 }
 
 func (l *secondLeg) side() side {
-	return side{leg: l.out.Leg, session: l.session, local: &l.local}
-}
-
-// next is the side's description to come, one version on (RFC 3264 section 8).
-func (s side) next() sdp.Local {
-	s.local.Version++
-	return *s.local
+	return side{leg: l.out.Leg, session: l.session}
 }
 
 // forward passes the requests of one side to the other until ctx ends. Each
@@ -79,7 +68,7 @@ func (c *conversation) pass(ctx context.Context, r *sip.Request, from, to side) 
 func (c *conversation) passOffer(ctx context.Context, r *sip.Request, from, to side) error {
 	m := sip.Message{Method: r.Method}
 	if len(r.Body) > 0 {
-		body, err := sdp.Rewrite(r.Body, to.next())
+		body, err := sdp.Rewrite(r.Body, to.session.Describe())
 		if err != nil {
 			return errors.Join(err, r.Respond(488))
 		}
@@ -118,7 +107,7 @@ func (c *conversation) passLate(ctx context.Context, r *sip.Request, from, to si
 }
 
 func lateAnswer(ctx context.Context, r *sip.Request, offer []byte, from, to side) ([]byte, error) {
-	body, err := sdp.Rewrite(offer, from.next())
+	body, err := sdp.Rewrite(offer, from.session.Describe())
 	if err != nil {
 		return nil, errors.Join(err, r.Respond(488))
 	}
@@ -151,7 +140,7 @@ func settle(offerBody, answerBody []byte, offering, answering side) ([]byte, err
 	if err != nil {
 		return nil, err
 	}
-	body, err := sdp.Rewrite(answerBody, offering.next())
+	body, err := sdp.Rewrite(answerBody, offering.session.Describe())
 	if err != nil {
 		return nil, err
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"time"
 
 	"frontdesk/call"
@@ -17,8 +16,7 @@ import (
 // kept to the call's end.
 type voice struct {
 	session  *media.Session
-	local    sdp.Local // our side of the description the caller has
-	body     []byte    // that description, in 183 and 200 alike
+	body     []byte    // our description as the caller has it, in 183 and 200 alike
 	media    sdp.Media // as agreed
 	agreed   bool      // the caller has an answer of ours, or we have one of theirs
 	answered bool
@@ -122,7 +120,7 @@ func (c *conversation) agree() error {
 	if err := c.openVoice(); err != nil {
 		return err
 	}
-	body, m, err := sdp.Answer(offer, c.voice.local, c.set.Codecs)
+	body, m, err := sdp.Answer(offer, c.voice.session.Describe(), c.set.Codecs)
 	if err != nil {
 		return err
 	}
@@ -139,13 +137,7 @@ func (c *conversation) openVoice() error {
 		return err
 	}
 	c.voice.session = s
-	c.voice.local = newLocal(s)
 	return nil
-}
-
-// newLocal begins the description of one leg (RFC 4566 section 5.2).
-func newLocal(s *media.Session) sdp.Local {
-	return sdp.Local{Addr: s.Local(), ID: uint64(rand.Uint32()), Version: 1}
 }
 
 func (c *conversation) startVoice(m sdp.Media) error {
@@ -172,7 +164,7 @@ func (c *conversation) answerLate(ctx context.Context) error {
 	if err := c.openVoice(); err != nil {
 		return err
 	}
-	c.voice.body = sdp.Offer(c.voice.local, c.set.Codecs)
+	c.voice.body = sdp.Offer(c.voice.session.Describe(), c.set.Codecs)
 	c.voice.answered = true
 	c.record.answered()
 	ack, err := c.in.Answer(ctx, c.voice.body)
@@ -284,15 +276,13 @@ func (c *conversation) attendOffer(r *sip.Request) error {
 	if err != nil {
 		return r.Respond(488)
 	}
-	local := c.voice.local
-	local.Version++
-	body, m, err := sdp.Answer(offer, local, c.set.Codecs)
+	body, m, err := sdp.Answer(offer, c.voice.session.Describe(), c.set.Codecs)
 	if err != nil {
 		return r.Respond(488)
 	}
 	if err := c.startVoice(m); err != nil {
 		return r.Respond(500)
 	}
-	c.voice.local, c.voice.body = local, body
+	c.voice.body = body
 	return r.RespondBody(200, sdpType, body)
 }

@@ -20,8 +20,6 @@ type secondLeg struct {
 	place   place
 	out     *sip.Outgoing
 	session *media.Session
-	local   sdp.Local
-	offer   []byte    // ours, as the other side has it
 	answer  []byte    // the body of its 200; empty where an earlier response described its media
 	media   sdp.Media // as agreed
 	index   int       // in the record
@@ -61,9 +59,10 @@ func (c *conversation) dial(ctx context.Context, p place) (*secondLeg, error) {
 	if err != nil {
 		return nil, err
 	}
-	leg := &secondLeg{place: p, session: session, local: newLocal(session), relayed: make(chan error, 1), stop: func() {}}
-	if leg.offer, err = c.offerTo(leg.local); err == nil {
-		leg.out, err = c.agent.stack.Dial(ctx, c.dialling(p, leg.offer))
+	leg := &secondLeg{place: p, session: session, relayed: make(chan error, 1), stop: func() {}}
+	offer, err := c.offerTo(session.Describe())
+	if err == nil {
+		leg.out, err = c.agent.stack.Dial(ctx, c.dialling(p, offer))
 	}
 	if err != nil {
 		c.release(leg)
@@ -238,7 +237,7 @@ func (c *conversation) tellCaller(answer *sdp.Session, body []byte) error {
 	if err := c.openVoice(); err != nil {
 		return err
 	}
-	if c.voice.body, err = sdp.Rewrite(body, c.voice.local); err != nil {
+	if c.voice.body, err = sdp.Rewrite(body, c.voice.session.Describe()); err != nil {
 		return err
 	}
 	return c.startVoice(m)

@@ -48,7 +48,7 @@ type Outgoing struct {
 	tx          *clientTx
 	tried       tried
 	inviteSeq   uint32
-	rseq        uint32 // of the last reliable provisional
+	rseq        uint32        // of the last reliable provisional
 	rung        chan struct{} // closed by the first provisional, 100 included
 	canceling   bool
 	canceled    string // the reason given for it

@@ -1,0 +1,87 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+func newServe(o *options) *cobra.Command {
+	var drain time.Duration
+	cmd := &cobra.Command{
+		Use:   "serve",
+		Short: "Take calls until SIGTERM; SIGHUP reads the configuration again",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg, err := load(o, cmd.ErrOrStderr())
+			if err != nil {
+				return err
+			}
+			log := newLogger(cfg.Log, cmd.ErrOrStderr())
+			s, err := newSystem(cmd.Context(), cfg, o.config, log, nil)
+			if err != nil {
+				return &exitError{exitConfig, err}
+			}
+			return serve(cmd.Context(), s, drain)
+		},
+	}
+	cmd.Flags().DurationVar(&drain, "drain", 2*time.Minute, "how long calls may go on after SIGTERM")
+	return cmd
+}
+
+// serve runs s until ctx ends, then lets the calls end by themselves for the
+// drain time. A second signal ends the program at once: the first one restored
+// the default.
+func serve(ctx context.Context, s *system, drain time.Duration) error {
+	running, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	done := make(chan error, 1)
+	go func() { done <- s.Run(running) }()
+
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP)
+	defer signal.Stop(hup)
+	for {
+		select {
+		case err := <-done:
+			return err
+		case <-hup:
+			if problems, err := s.Reload(); err != nil {
+				s.log.Error("reload", "problems", problems, "error", err)
+			}
+		case <-ctx.Done():
+			signal.Reset(os.Interrupt, syscall.SIGTERM)
+			s.Drain()
+			s.log.Info("draining", "calls", s.stack.Active(), "for", drain)
+			s.drained(done, drain)
+			stop()
+			if err := <-done; err != nil && !errors.Is(err, context.Canceled) {
+				return err
+			}
+			return nil
+		}
+	}
+}
+
+// drained waits for the last call to end, or for the drain time.
+func (s *system) drained(done chan error, drain time.Duration) {
+	over := time.After(drain)
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for s.stack.Active() > 0 {
+		select {
+		case <-tick.C:
+		case <-over:
+			s.log.Warn("calls cut off at the end of the drain time", "calls", s.stack.Active())
+			return
+		case err := <-done:
+			done <- err
+			return
+		}
+	}
+}

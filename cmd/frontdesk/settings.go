@@ -1,0 +1,154 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"strconv"
+	"strings"
+	"time"
+
+	"frontdesk/b2bua"
+	"frontdesk/call"
+	"frontdesk/cmd/frontdesk/config"
+	"frontdesk/crm"
+	"frontdesk/media/sdp"
+	"frontdesk/sip"
+)
+
+// promptWait is how long a live call waits for a greeting that is not rendered
+// yet; then it goes on without.
+const promptWait = 300 * time.Millisecond
+
+// newSettings is what a configuration says of calls.
+func newSettings(cfg *config.Config, numbers func() call.Numbers, nodes *b2bua.Nodes) (*b2bua.Settings, error) {
+	s := &b2bua.Settings{
+		Plan: cfg.Plan, Trunks: make(map[string]b2bua.Trunk, len(cfg.Trunks)),
+		PBX: b2bua.PBX{
+			Nodes: nodes, Ring: cfg.PBX.Ring, Failover: cfg.PBX.Failover, Numbers: numbers,
+		},
+		Country: cfg.Country, Zone: cfg.Zone, Deadline: cfg.CRM.Deadline,
+		Greeting: b2bua.Greeting{
+			Say: cfg.Greeting.Say, Answer: cfg.Greeting.Via == "answer", Wait: promptWait,
+		},
+		Digits: b2bua.Digits{First: cfg.Digits.First, Next: cfg.Digits.Next, Max: cfg.Digits.Max},
+	}
+	if cfg.Digits.End != "" {
+		s.Digits.End = cfg.Digits.End[0]
+	}
+	for _, name := range cfg.Media.Codecs {
+		c, ok := sdp.ParseCodec(name)
+		if !ok {
+			return nil, fmt.Errorf("codec %s cannot be played", name)
+		}
+		s.Codecs = append(s.Codecs, c)
+	}
+	for _, t := range cfg.Trunks {
+		s.Trunks[t.Name] = newTrunk(t, cfg.SIP.DID)
+	}
+	return s, nil
+}
+
+func newTrunk(t config.Trunk, did string) b2bua.Trunk {
+	out := b2bua.Trunk{
+		Name: t.Name, Transfer: t.Transfer, NAT: t.NAT, Target: t.SIP,
+		DIDFromTo: cmp.Or(t.DID, did) == "to", Identity: b2bua.Identity(t.Identity),
+	}
+	out.Credentials = credentials(t)
+	return out
+}
+
+func credentials(t config.Trunk) *sip.Credentials {
+	if t.Auth == nil {
+		return nil
+	}
+	return &sip.Credentials{User: t.Auth.User, Password: t.Auth.Password.Reveal()}
+}
+
+// newNumbers are the PBX's numbers as the configuration lists them.
+func newNumbers(cfg *config.Config) func() call.Numbers {
+	n := call.Numbers{Extensions: cfg.PBX.Extensions, Queues: cfg.PBX.Queues}
+	return func() call.Numbers { return n }
+}
+
+// newDirectory is the portal's client; nil where no webhook is configured.
+func newDirectory(cfg *config.Config, log *slog.Logger) (*crm.Client, error) {
+	b := cfg.CRM.Bitrix24
+	if b.Webhook.Reveal() == "" {
+		return nil, nil
+	}
+	return crm.New(crm.Config{
+		Webhook: crm.Webhook(b.Webhook.Reveal()), Country: cfg.Country, Zone: cfg.Zone, Logger: log,
+		Fields: crm.Fields{
+			Manager: b.Fields.Manager, Temporary: b.Fields.TemporaryManager, Until: b.Fields.TemporaryUntil,
+			Direct: b.Fields.Direct, NoSticky: b.Fields.NoSticking, Sticky: b.Fields.StickyMinutes,
+		},
+	})
+}
+
+// pbxPeer is the name under which PBX nodes are known.
+const pbxPeer = "pbx"
+
+// newPeers are all who may talk to us: the trunks by their sources, the PBX's
+// nodes by address. A node on an address that a trunk uses too is told by its
+// port.
+func newPeers(ctx context.Context, cfg *config.Config) ([]sip.Peer, error) {
+	var peers []sip.Peer
+	for _, t := range cfg.Trunks {
+		peers = append(peers, sip.Peer{
+			Name: t.Name, Sources: t.Sources, TrustIdentity: t.Identity != "from", Credentials: credentials(t),
+		})
+	}
+	trunks := peers
+	for _, node := range cfg.PBX.SIP {
+		addrs, err := nodeAddresses(ctx, node)
+		if err != nil {
+			return nil, fmt.Errorf("pbx.sip %s: %w", node, err)
+		}
+		for _, a := range addrs {
+			p := sip.Peer{Name: pbxPeer, PBX: true, Sources: []netip.Prefix{netip.PrefixFrom(a.Addr(), a.Addr().BitLen())}}
+			if shared(a.Addr(), trunks) {
+				p.Port = a.Port()
+			}
+			peers = append(peers, p)
+		}
+	}
+	return peers, nil
+}
+
+func shared(a netip.Addr, trunks []sip.Peer) bool {
+	for _, t := range trunks {
+		for _, p := range t.Sources {
+			if p.Contains(a) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// nodeAddresses are the addresses of a node's URI; a name is looked up once.
+func nodeAddresses(ctx context.Context, uri string) ([]netip.AddrPort, error) {
+	hostport, _, _ := strings.Cut(strings.TrimPrefix(uri, "sip:"), ";")
+	host, port := strings.Trim(hostport, "[]"), uint64(5060)
+	if h, p, err := net.SplitHostPort(hostport); err == nil {
+		host = h
+		if port, err = strconv.ParseUint(p, 10, 16); err != nil {
+			return nil, fmt.Errorf("port %s: %w", p, err)
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	ips, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]netip.AddrPort, len(ips))
+	for i, ip := range ips {
+		out[i] = netip.AddrPortFrom(ip.Unmap(), uint16(port))
+	}
+	return out, nil
+}

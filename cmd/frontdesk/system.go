@@ -1,0 +1,331 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"golang.org/x/sync/errgroup"
+
+	"frontdesk/b2bua"
+	"frontdesk/cmd/frontdesk/config"
+	"frontdesk/crm"
+	"frontdesk/media"
+	"frontdesk/routing"
+	"frontdesk/sip"
+	"frontdesk/tts"
+	"frontdesk/web"
+)
+
+// recordsKept is how many of the last calls the API shows.
+const recordsKept = 10000
+
+// system is everything that serve runs, wired from one configuration. Nothing
+// in it knows the others but through what is passed in here.
+type system struct {
+	path string
+	log  *slog.Logger
+
+	stack   *sip.Stack
+	media   *media.Engine
+	crm     *crm.Client // nil without a portal
+	prompts *tts.Store[*media.Clip]
+	agent   *b2bua.Agent
+	web     *web.Server
+	ring    *web.Ring
+
+	live  atomic.Pointer[live]
+	moved chan *b2bua.Nodes // nodes to probe after a reload
+	ready atomic.Bool
+}
+
+// live is what a reload replaces.
+type live struct {
+	cfg   *config.Config
+	nodes *b2bua.Nodes
+}
+
+// newSystem binds the sockets and builds the parts; Run makes them work. path
+// is the file that a reload reads.
+func newSystem(ctx context.Context, cfg *config.Config, path string, log *slog.Logger, tap func(sip.Packet)) (*system, error) {
+	s := &system{path: path, log: log, ring: web.NewRing(recordsKept), moved: make(chan *b2bua.Nodes, 1)}
+	nodes := b2bua.NewNodes(cfg.PBX.SIP, log)
+	s.live.Store(&live{cfg: cfg, nodes: nodes})
+
+	listeners, err := listen(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.build(ctx, cfg, nodes, listeners, tap); err != nil {
+		for _, l := range listeners {
+			err = errors.Join(err, l.Close())
+		}
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *system) build(ctx context.Context, cfg *config.Config, nodes *b2bua.Nodes, listeners []sip.Listener, tap func(sip.Packet)) error {
+	var err error
+	if s.media, err = newMedia(cfg, listeners, s.log); err != nil {
+		return err
+	}
+	if s.crm, err = newDirectory(cfg, s.log); err != nil {
+		return fmt.Errorf("crm.bitrix24: %w", err)
+	}
+	if s.prompts, err = newPrompts(ctx, cfg, s.log); err != nil {
+		return err
+	}
+	settings, err := newSettings(cfg, newNumbers(cfg), nodes)
+	if err != nil {
+		return err
+	}
+	deps := b2bua.Deps{Prompts: s.prompts, Log: s.ring, Media: s.media, Logger: s.log}
+	if s.crm != nil {
+		deps.Directory, deps.Staff = s.crm, s.crm
+	}
+	s.agent = b2bua.NewAgent(deps, settings)
+	s.stack, err = sip.New(sip.Config{
+		Listeners: listeners, Advertise: cfg.SIP.Advertise, UserAgent: "frontdesk", MaxCalls: cfg.SIP.MaxCalls,
+		UnknownSource: unknown(cfg.SIP.UnknownSource), Logger: s.log, Tap: tap,
+	}, s.agent)
+	if err != nil {
+		return err
+	}
+	s.agent.Attach(s.stack)
+	peers, err := newPeers(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	if err := s.stack.SetPeers(peers); err != nil {
+		return err
+	}
+	s.web, err = s.newWeb(ctx, cfg)
+	return err
+}
+
+// listen binds every listener, or none.
+func listen(ctx context.Context, cfg *config.Config) ([]sip.Listener, error) {
+	var certificate *tls.Config
+	if t := cfg.SIP.TLS; t != nil {
+		pair, err := tls.LoadX509KeyPair(t.Cert, t.Key)
+		if err != nil {
+			return nil, fmt.Errorf("sip.tls: %w", err)
+		}
+		certificate = &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}
+	}
+	var out []sip.Listener
+	for _, uri := range cfg.SIP.Listen {
+		l, err := sip.Listen(ctx, uri, certificate)
+		if err != nil {
+			err = fmt.Errorf("sip.listen %s: %w", uri, err)
+			for _, open := range out {
+				err = errors.Join(err, open.Close())
+			}
+			return nil, err
+		}
+		out = append(out, l)
+	}
+	return out, nil
+}
+
+// newMedia puts the audio on the address of the first listener.
+func newMedia(cfg *config.Config, listeners []sip.Listener, log *slog.Logger) (*media.Engine, error) {
+	bind := listeners[0].Addr().Addr()
+	advertise := bind
+	if cfg.SIP.Advertise != "" {
+		a, err := netip.ParseAddr(cfg.SIP.Advertise)
+		if err != nil {
+			return nil, fmt.Errorf("sip.advertise: %w", err)
+		}
+		advertise = a
+	}
+	return media.NewEngine(media.Config{
+		Bind: bind, Advertise: advertise,
+		Ports:   media.PortRange{First: cfg.Media.Ports.First, Last: cfg.Media.Ports.Last},
+		Silence: media.Silence{Talking: cfg.Media.Silence, Held: cfg.Media.HoldSilence},
+		Logger:  log,
+	})
+}
+
+func (s *system) newWeb(ctx context.Context, cfg *config.Config) (*web.Server, error) {
+	registry := prometheus.NewRegistry()
+	sets := [][]prometheus.Collector{
+		{collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{})},
+		s.agent.Collectors(), s.stack.Collectors(), s.media.Collectors(), s.prompts.Collectors(), s.collectors(),
+	}
+	if s.crm != nil {
+		sets = append(sets, s.crm.Collectors())
+	}
+	if err := register(registry, sets...); err != nil {
+		return nil, err
+	}
+	var lc net.ListenConfig
+	l, err := lc.Listen(ctx, "tcp", cfg.HTTP.Listen)
+	if err != nil {
+		return nil, fmt.Errorf("http.listen: %w", err)
+	}
+	server, err := web.New(web.Config{
+		Listener: l, Token: cfg.HTTP.Token.Reveal(), Version: version(), Logger: s.log, Metrics: registry,
+		Calls: s.ring, Explainer: s, Reloader: s, Health: s,
+	})
+	if err != nil {
+		return nil, errors.Join(err, l.Close())
+	}
+	return server, register(registry, server.Collectors())
+}
+
+func register(r *prometheus.Registry, sets ...[]prometheus.Collector) error {
+	for _, c := range slices.Concat(sets...) {
+		if err := r.Register(c); err != nil {
+			return fmt.Errorf("metrics: %w", err)
+		}
+	}
+	return nil
+}
+
+func unknown(word string) sip.Unknown {
+	if word == "refuse" {
+		return sip.Refuse
+	}
+	return sip.Ignore
+}
+
+// Run serves until ctx ends.
+func (s *system) Run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return s.media.Run(ctx) })
+	g.Go(func() error { return s.stack.Run(ctx) })
+	g.Go(func() error { return s.web.Run(ctx) })
+	g.Go(func() error { return s.probe(ctx) })
+	if s.crm != nil {
+		g.Go(func() error { return s.crm.Run(ctx) })
+		g.Go(func() error { return s.prerender(ctx) })
+	}
+	s.ready.Store(true)
+	err := g.Wait()
+	if e := s.prompts.Close(); err == nil {
+		err = e
+	}
+	return err
+}
+
+// Drain refuses new calls; those in progress go on.
+func (s *system) Drain() {
+	s.ready.Store(false)
+	s.stack.Drain()
+}
+
+// probe watches the PBX's nodes, and after a reload the new ones.
+func (s *system) probe(ctx context.Context) error {
+	nodes := s.live.Load().nodes
+	for ctx.Err() == nil {
+		probing, stop := context.WithCancel(ctx)
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			nodes.Run(probing, s.stack)
+		}()
+		select {
+		case nodes = <-s.moved:
+		case <-ctx.Done():
+		}
+		stop()
+		<-done
+	}
+	return nil
+}
+
+// Reload reads the configuration again and puts it to use. A bad one changes
+// nothing; problems says what is wrong with it, or what it needs a restart
+// for.
+func (s *system) Reload() (problems string, err error) {
+	cfg, found := config.Load(s.path, os.LookupEnv)
+	var text strings.Builder
+	if err := found.WriteText(&text); err != nil {
+		return "", err
+	}
+	if found.HasErrors() {
+		s.log.Error("configuration not reloaded, the old one stays", "problems", len(found))
+		return text.String(), errors.New("the configuration has errors")
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	if err := s.adopt(ctx, cfg); err != nil {
+		s.log.Error("configuration not reloaded, the old one stays", "error", err)
+		return text.String(), err
+	}
+	return text.String(), nil
+}
+
+func (s *system) adopt(ctx context.Context, cfg *config.Config) error {
+	old := s.live.Load()
+	peers, err := newPeers(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	nodes := old.nodes
+	if !sameNodes(cfg.PBX.SIP, old.cfg.PBX.SIP) {
+		nodes = b2bua.NewNodes(cfg.PBX.SIP, s.log)
+	}
+	settings, err := newSettings(cfg, newNumbers(cfg), nodes)
+	if err != nil {
+		return err
+	}
+	if err := s.stack.SetPeers(peers); err != nil {
+		return err
+	}
+	s.agent.Reload(settings)
+	s.live.Store(&live{cfg: cfg, nodes: nodes})
+	if nodes != old.nodes {
+		s.moved <- nodes
+	}
+	s.log.Info("configuration reloaded", "rules", len(cfg.Rules), "needs_restart", old.cfg.Restart(cfg))
+	return nil
+}
+
+func sameNodes(a, b []string) bool { return strings.Join(a, " ") == strings.Join(b, " ") }
+
+// Ready tells whether calls are taken. A CRM or PBX in trouble is no reason to
+// turn callers away: they reach the defaults.
+func (s *system) Ready() (ok bool, why string) {
+	if !s.ready.Load() {
+		return false, "starting or draining"
+	}
+	return true, ""
+}
+
+// collectors are the metrics of no single part.
+func (s *system) collectors() []prometheus.Collector {
+	gauge := func(name, help string, f func() float64) prometheus.Collector {
+		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, f)
+	}
+	return []prometheus.Collector{
+		gauge("frontdesk_rtp_ports_in_use", "UDP ports that call legs hold.",
+			func() float64 { return float64(s.media.PortsInUse()) }),
+		gauge("frontdesk_goroutines", "Goroutines of the process.", goroutines),
+		gauge("frontdesk_pbx_nodes_up", "PBX nodes that answer.",
+			func() float64 { return float64(s.live.Load().nodes.Up()) }),
+	}
+}
+
+// Explain answers the API's question as a live call would be decided.
+func (s *system) Explain(ctx context.Context, q web.Query) (routing.Decision, error) {
+	cfg := s.live.Load().cfg
+	if q.Trunk == "" && len(cfg.Trunks) == 1 {
+		q.Trunk = cfg.Trunks[0].Name
+	}
+	_, d := s.agent.Explain(ctx, b2bua.Query(q))
+	return d, nil
+}

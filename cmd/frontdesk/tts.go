@@ -1,0 +1,164 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"runtime"
+	"time"
+
+	"github.com/spf13/cobra"
+	"google.golang.org/api/option"
+
+	"frontdesk/call"
+	"frontdesk/cmd/frontdesk/config"
+	"frontdesk/media"
+	"frontdesk/tts"
+)
+
+// newPrompts makes the store of greetings. An engine that cannot be had is
+// done without: recorded and cached prompts still play.
+func newPrompts(ctx context.Context, cfg *config.Config, log *slog.Logger) (*tts.Store[*media.Clip], error) {
+	g := cfg.Greeting
+	c := tts.Config{Language: g.Language, Voice: g.Voice, Dir: g.Cache, Logger: log, Engines: engines(ctx, g, log)}
+	if g.Recorded != "" {
+		recorded, err := tts.OpenPrompts(g.Recorded)
+		if err != nil {
+			return nil, fmt.Errorf("greeting.recorded: %w", err)
+		}
+		c.Prompts = recorded
+	}
+	if g.Before != "" {
+		before, err := tts.LoadWAV(g.Before)
+		if err != nil {
+			return nil, fmt.Errorf("greeting.before: %w", err)
+		}
+		c.Before = before
+	}
+	return tts.NewStore(c, media.NewClip)
+}
+
+// engines are the configured engine and, behind it, espeak-ng.
+func engines(ctx context.Context, g config.Greeting, log *slog.Logger) []tts.Engine {
+	var out []tts.Engine
+	if g.Engine == "google" {
+		e, err := tts.NewGoogle(ctx, googleConfig(g.Google))
+		if err != nil {
+			log.Error("google text to speech cannot be used", "error", err)
+		} else {
+			out = append(out, e)
+		}
+	}
+	if g.Engine != "none" {
+		e, err := tts.NewEspeak("")
+		if err != nil {
+			log.Warn("espeak-ng cannot be used", "error", err)
+		} else {
+			out = append(out, e)
+		}
+	}
+	return out
+}
+
+func googleConfig(g config.Google) tts.GoogleConfig {
+	c := tts.GoogleConfig{ServiceAccount: g.Credentials}
+	if g.Endpoint != "" {
+		c.Options = append(c.Options, option.WithEndpoint(g.Endpoint))
+	}
+	return c
+}
+
+// greetings are the texts of all employees that a call can go to.
+func greetings(cfg *config.Config, employees map[int]call.Employee) ([]string, error) {
+	var texts []string
+	for _, e := range employees {
+		if e.Extension == "" || e.Dismissed {
+			continue
+		}
+		text, err := cfg.Greeting.Say(e)
+		if err != nil {
+			return nil, err
+		}
+		texts = append(texts, text)
+	}
+	return texts, nil
+}
+
+// prerenderEvery is how often changed names are looked for, in memory.
+const prerenderEvery = 5 * time.Second
+
+// prerender renders every employee's greeting ahead, at the start and when
+// names change, so that no call has to wait for it.
+func (s *system) prerender(ctx context.Context) error {
+	known := map[string]bool{}
+	tick := time.NewTicker(prerenderEvery)
+	defer tick.Stop()
+	for {
+		texts, err := greetings(s.live.Load().cfg, s.crm.Employees())
+		if err != nil {
+			s.log.Error("greetings cannot be rendered ahead", "error", err)
+		}
+		var fresh []string
+		for _, t := range texts {
+			if !known[t] {
+				known[t] = true
+				fresh = append(fresh, t)
+			}
+		}
+		if len(fresh) > 0 {
+			err := s.prompts.Prerender(ctx, fresh, func(int, int) {})
+			s.log.Info("greetings rendered ahead", "texts", len(fresh), "error", err)
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+func newTTS(o *options) *cobra.Command {
+	cmd := &cobra.Command{Use: "tts", Short: "Spoken greetings"}
+	cmd.AddCommand(&cobra.Command{
+		Use:   "render",
+		Short: "Render every employee's greeting ahead",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg, err := load(o, cmd.ErrOrStderr())
+			if err != nil {
+				return err
+			}
+			return renderAll(cmd.Context(), cfg, cmd.OutOrStdout(), newLogger(cfg.Log, cmd.ErrOrStderr()))
+		},
+	})
+	return cmd
+}
+
+func renderAll(ctx context.Context, cfg *config.Config, w io.Writer, log *slog.Logger) error {
+	directory, err := newDirectory(cfg, log)
+	if err != nil {
+		return err
+	}
+	if directory == nil {
+		return fmt.Errorf("no portal is configured (crm.bitrix24.webhook): there are no employees to greet for")
+	}
+	defer directory.Close()
+	if err := directory.LoadEmployees(ctx); err != nil {
+		return err
+	}
+	texts, err := greetings(cfg, directory.Employees())
+	if err != nil {
+		return err
+	}
+	prompts, err := newPrompts(ctx, cfg, log)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = prompts.Close() }()
+	err = prompts.Prerender(ctx, texts, func(done, total int) { fmt.Fprintf(w, "\r%d of %d greetings", done, total) })
+	fmt.Fprintln(w)
+	return err
+}
+
+func goroutines() float64 { return float64(runtime.NumGoroutine()) }
