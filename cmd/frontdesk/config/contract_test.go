@@ -278,3 +278,19 @@ func TestFileThatCannotBeRead(t *testing.T) {
 		t.Errorf("configuration %v", c)
 	}
 }
+
+// TestOtherEditors: a byte order mark and Windows line ends change nothing,
+// neither of values nor of places.
+func TestOtherEditors(t *testing.T) {
+	t.Parallel()
+	bad := "sip:\n  max_cals: 5\ngreeting:\n  text: |\n    a {{.Manager.Nme}}\n"
+	_, unix := config.Parse("frontdesk.yaml", []byte(bad), none)
+	_, windows := config.Parse("frontdesk.yaml", []byte("\ufeff"+strings.ReplaceAll(bad, "\n", "\r\n")), none)
+	if diff := cmp.Diff(text(t, unix), text(t, windows)); diff != "" || len(unix) < 2 {
+		t.Errorf("(-unix +windows):\n%s", diff)
+	}
+	c := mustLoad(t, strings.ReplaceAll(config.Example(), "\n", "\r\n"), none)
+	if diff := cmp.Diff(mustLoad(t, config.Example(), none), c, same); diff != "" {
+		t.Errorf("values differ (-unix +windows):\n%s", diff)
+	}
+}
