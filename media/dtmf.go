@@ -11,6 +11,9 @@ const eventDigits = "0123456789*#ABCD"
 // Two packets of one key are never so far apart; see repeated.
 const keyGap = 100 * time.Millisecond
 
+// lateEnd is how late the end of a press may be repeated.
+const lateEnd = time.Second
+
 // segment is how long an event lasts before a sender must go on under a new
 // timestamp (RFC 4733, section 2.5.1.3), less what lost packets may hide.
 const segment = 60000
@@ -66,9 +69,14 @@ func (r *eventReceiver) take(p packet, now time.Time) (digit byte, fresh bool) {
 }
 
 // repeats reports whether e is a new press under an old timestamp, as some
-// gateways send it: after a pause, with the old press ended or begun anew.
+// gateways send it: after a pause, with the old press ended or begun anew. An
+// end sent again may be late, and is told by its duration.
 func (e event) repeats(old event) bool {
-	return e.at.Sub(old.at) > keyGap && (old.ended || e.duration < old.duration)
+	pause := e.at.Sub(old.at)
+	if e.ended && old.ended && e.duration == old.duration && pause < lateEnd {
+		return false
+	}
+	return pause > keyGap && (old.ended || e.duration < old.duration)
 }
 
 // continues reports whether e is the next segment of a key held for long.

@@ -8,31 +8,42 @@ const keypad = "123A456B789C*0#D"
 func rowFreq(i int) float64 { return [4]float64{697, 770, 852, 941}[i] }
 func colFreq(i int) float64 { return [4]float64{1209, 1336, 1477, 1633}[i] }
 
-// What makes a block of samples a digit. The figures are those that passed
-// the usual talk-off tapes in the open-source detectors: a block of 12.75 ms,
-// of which a tone of 40 ms holds two whole ones.
+// What makes a block of samples a digit. The ratios are those that pass the
+// usual talk-off tapes in the open-source detectors. Blocks of 12.75 ms begin
+// every half block, so that a tone of 40 ms holds four whole ones.
 const (
 	blockSize    = 102
+	hop          = blockSize / 2
 	minPower     = 0.17                 // of each tone: about -42 dBFS
 	twist        = 6.3                  // column over row by at most 8 dB
 	reverseTwist = 2.5                  // row over column by at most 4 dB
 	peak         = 6.3                  // the tone over every other of its group by 8 dB
 	purity       = 0.82 * blockSize / 2 // both tones' share of all energy
+	beginHits    = 4                    // blocks running that begin a digit
+	endMisses    = 5                    // blocks running without it that end it
 )
 
-// detector finds DTMF in audio (ITU-T Q.24): two blocks running must show the
-// same digit to begin it, and two must show another or none to end it.
+// detector finds DTMF in audio (ITU-T Q.24). A digit is reported once, when
+// enough blocks running have shown it.
 type detector struct {
 	coefficient [8]float32 // rows, columns
-	v1, v2      [8]float32
-	energy      float32
-	n           int  // samples in the block
-	last        byte // what the block before showed; 0: nothing
-	current     byte // the digit being heard
+	blocks      [2]block   // half a block apart
+	current     byte       // the digit being heard, 0 if none
+	misses      int        // blocks running without it
+	next        byte       // what the last blocks have shown instead
+	hits        int        // how many of them
+}
+
+// block is a Goertzel filter for each frequency over the samples so far.
+type block struct {
+	v1, v2 [8]float32
+	energy float32
+	n      int
 }
 
 func newDetector() *detector {
 	d := &detector{}
+	d.blocks[1].n = hop // the first one of these is half silence
 	for i := range 4 {
 		d.coefficient[i] = float32(2 * math.Cos(2*math.Pi*rowFreq(i)/sampleRate))
 		d.coefficient[4+i] = float32(2 * math.Cos(2*math.Pi*colFreq(i)/sampleRate))
@@ -43,50 +54,66 @@ func newDetector() *detector {
 // feed takes samples and calls found for each digit that begins.
 func (d *detector) feed(pcm []int16, found func(digit byte)) {
 	for len(pcm) > 0 {
-		n := min(len(pcm), blockSize-d.n)
-		d.accumulate(pcm[:n])
-		pcm = pcm[n:]
-		if d.n == blockSize {
-			if digit := d.judge(); digit != 0 {
+		n := min(len(pcm), hop-d.blocks[0].n%hop)
+		for i := range d.blocks {
+			b := &d.blocks[i]
+			b.accumulate(pcm[:n], &d.coefficient)
+			if b.n < blockSize {
+				continue
+			}
+			if digit := d.judge(b.digit(&d.coefficient)); digit != 0 {
 				found(digit)
 			}
+			*b = block{}
 		}
+		pcm = pcm[n:]
 	}
 }
 
-func (d *detector) accumulate(pcm []int16) {
-	for i, c := range d.coefficient {
-		v1, v2 := d.v1[i], d.v2[i]
+func (b *block) accumulate(pcm []int16, coefficient *[8]float32) {
+	for i, c := range coefficient {
+		v1, v2 := b.v1[i], b.v2[i]
 		for _, s := range pcm {
 			v1, v2 = float32(s)*(1.0/32768)+c*v1-v2, v1
 		}
-		d.v1[i], d.v2[i] = v1, v2
+		b.v1[i], b.v2[i] = v1, v2
 	}
 	for _, s := range pcm {
 		x := float32(s) * (1.0 / 32768)
-		d.energy += x * x
+		b.energy += x * x
 	}
-	d.n += len(pcm)
+	b.n += len(pcm)
 }
 
-// judge ends a block and returns the digit that begins with it, or 0.
-func (d *detector) judge() byte {
+// digit returns the digit a whole block shows, or 0.
+func (b *block) digit(coefficient *[8]float32) byte {
 	var power [8]float32
-	for i, c := range d.coefficient {
-		power[i] = d.v1[i]*d.v1[i] + d.v2[i]*d.v2[i] - c*d.v1[i]*d.v2[i]
+	for i, c := range coefficient {
+		power[i] = b.v1[i]*b.v1[i] + b.v2[i]*b.v2[i] - c*b.v1[i]*b.v2[i]
 	}
-	hit := digitOf(power, d.energy)
-	d.v1, d.v2, d.energy, d.n = [8]float32{}, [8]float32{}, 0, 0
+	return digitOf(power, b.energy)
+}
 
-	var begun byte
-	if hit != d.current && d.last != d.current { // two blocks agree that something changed
-		if hit != d.last {
-			hit = 0
-		}
-		d.current, begun = hit, hit
+// judge takes what a block showed and returns the digit that begins with it,
+// or 0.
+func (d *detector) judge(hit byte) byte {
+	if hit == d.current {
+		d.misses, d.next, d.hits = 0, hit, 0
+		return 0
 	}
-	d.last = hit
-	return begun
+	if hit != d.next {
+		d.next, d.hits = hit, 0
+	}
+	d.hits++
+	d.misses++
+	switch {
+	case hit != 0 && d.hits >= beginHits:
+		d.current, d.misses, d.hits = hit, 0, 0
+		return hit
+	case d.misses >= endMisses:
+		d.current, d.misses = 0, 0
+	}
+	return 0
 }
 
 // digitOf returns the digit a block shows, or 0.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/pion/rtp"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"frontdesk/media"
 	"frontdesk/media/sdp"
@@ -152,6 +153,28 @@ func digit(t testing.TB, s *media.Session) byte {
 		t.Fatal("no digit came")
 		return 0
 	}
+}
+
+// metric reads a counter of the engine, summed over its labels. How many
+// frames a pacer leaves out depends on how busy the machine is.
+func metric(t testing.TB, e *media.Engine, name string) (sum uint64) {
+	t.Helper()
+	reg := prometheus.NewPedanticRegistry()
+	reg.MustRegister(e.Collectors()...)
+	families, err := reg.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		if f.GetName() == "frontdesk_media_"+name {
+			for _, m := range f.GetMetric() {
+				sum += uint64(m.GetCounter().GetValue())
+			}
+			return sum
+		}
+	}
+	t.Fatalf("no metric %s", name)
+	return 0
 }
 
 // within bounds a context by patience.

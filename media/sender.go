@@ -295,19 +295,28 @@ func (s *sender) deliver(b []byte) {
 	add(&s.count.sent)
 }
 
-// skip leaves out the frames due before tick now.
+// skip leaves out the frames due before tick now. What has not begun yet
+// begins now instead.
 func (s *sender) skip(now int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.due >= now {
 		return
 	}
+	if s.play.at == 0 && !s.key.begun {
+		s.due = now
+		s.advanceTo(now)
+		return
+	}
 	frames := (now - s.due + s.format.ticks - 1) / s.format.ticks
 	s.due += frames * s.format.ticks
 	s.head.timestamp += uint32(frames) * s.format.samples
 	s.head.expected = s.due
-	s.count.skipped.Add(uint64(frames))
+	size := int64(s.format.samples)
 	if s.key.done == nil && s.play.clip != nil {
-		s.advance(int(frames) * int(s.format.samples))
+		left := (int64(len(s.play.data)-maxFrame-s.play.at) + size - 1) / size
+		frames = min(frames, left)
+		s.count.skipped.Add(uint64(frames))
+		s.advance(int(frames * size))
 	}
 }
