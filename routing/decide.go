@@ -29,7 +29,7 @@ type Decision struct {
 // Decide decides f. The numbers in the comments are those of the package's
 // staircase.
 func (p *Plan) Decide(f Facts) Decision {
-	d := deciding{inquiry: p.inquire(&f), tracer: newTracer(len(p.rules) + len(f.CRM.Entities) + traceRoom)}
+	d := deciding{inquiry: p.inquire(&f), tracer: newTracer(len(p.rules) + len(f.CRM.Entities) + moreSteps)}
 	switch {
 	case !d.findRule():
 		d.refuse(notFound, call.OutcomeNoRule)

@@ -19,10 +19,10 @@ type Step struct {
 	Why    string `json:"why,omitempty"`
 }
 
-// traceRoom is how many steps a decision has at most besides rules and
+// moreSteps is how many steps a decision has at most besides rules and
 // entities: times, caller, CRM, three sections, sticky, managers, greeting,
 // digits, decision.
-const traceRoom = 11
+const moreSteps = 11
 
 // tracer collects steps. What they say lies in one text until the end, which
 // spares the hot path an allocation a step.
@@ -33,8 +33,8 @@ type tracer struct {
 }
 
 func newTracer(steps int) tracer {
-	const whyLength = 80 // on average
-	return tracer{make([]Step, 0, steps), make([]int, 0, steps), make([]byte, 0, steps*whyLength)}
+	const usual = 48 // letters of a why
+	return tracer{make([]Step, 0, steps), make([]int, 0, steps), make([]byte, 0, steps*usual)}
 }
 
 // note adds a step; why is given in pieces.
