@@ -12,7 +12,7 @@ import (
 // Limits of one message. A peer's message beyond them is dropped.
 const (
 	maxMessage = 65535
-	maxHeaders = 256 // lines
+	maxHeaders = 256 // lines and values of lists
 	maxVias    = 70  // hops: no Max-Forwards in use is higher
 	maxFolds   = 256 // continuation lines in all
 )
@@ -71,7 +71,17 @@ func parse(b []byte) (*message, error) {
 	return &p.message, nil
 }
 
-func (p *parser) fault(what defect) { p.defects = append(p.defects, what) }
+// fault notes a defect; a few tell enough.
+func (p *parser) fault(what defect) {
+	if len(p.defects) < 4 {
+		p.defects = append(p.defects, what)
+	}
+}
+
+// full reports whether the message is beyond its limits.
+func (p *parser) full() bool {
+	return p.lines > maxHeaders || p.vias > maxVias || p.folds > maxFolds
+}
 
 // line takes the next line, unfolded. Only CRLF ends a line; a CR or LF alone,
 // or a NUL outside a quoted pair, is a defect and becomes a blank, so that it
@@ -166,7 +176,7 @@ func (p *parser) headers() error {
 			break
 		}
 		p.lines++
-		if p.lines > maxHeaders || p.vias > maxVias || p.folds > maxFolds {
+		if p.full() {
 			return errManyHeaders
 		}
 		name, value, ok := strings.Cut(line, ":")
@@ -176,6 +186,9 @@ func (p *parser) headers() error {
 			continue
 		}
 		p.header(name, strings.Trim(value, " \t"))
+	}
+	if p.full() {
+		return errManyHeaders
 	}
 	if p.contact != nil { // Contact() is to be the first, not the last
 		p.replace(p.contact)

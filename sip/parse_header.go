@@ -214,7 +214,9 @@ func (p *parser) cseq(value string) {
 // where the rest is broken: the answer needs it.
 func (p *parser) via(value string) {
 	for v := range listItems(value) {
-		p.vias++
+		if p.vias++; p.full() {
+			return
+		}
 		h, err := parseVia(v)
 		if err != nil {
 			p.fault("Bad Via")
@@ -257,6 +259,9 @@ func trim(s string) string { return strings.Trim(s, " \t") }
 // addresses reads the values of Contact, Route and Record-Route.
 func (p *parser) addresses(k kind, full, value string) {
 	for v := range listItems(value) {
+		if p.lines++; p.full() {
+			return
+		}
 		if v == "*" && k == kindContact {
 			p.msg.AppendHeader(&gosip.ContactHeader{Address: gosip.Uri{Wildcard: true, Host: "*"}})
 			continue

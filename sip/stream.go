@@ -21,7 +21,7 @@ const (
 	streamWrite      = 10 * time.Second
 	streamHandshake  = 5 * time.Second
 	streamDial       = 4 * time.Second
-	streamQueue      = 64 // messages waiting to be written
+	streamQueue      = 256 << 10 // bytes waiting to be written
 	streamReadBuffer = 4096
 )
 
@@ -111,9 +111,53 @@ type stream struct {
 	conn     net.Conn
 	peerAddr netip.AddrPort
 	peer     *Peer
-	out      chan []byte
+	out      outbox
 	done     chan struct{}
 	once     sync.Once
+}
+
+// outbox is what waits to be written.
+type outbox struct {
+	mu      sync.Mutex
+	pending net.Buffers
+	size    int
+	last    bool          // nothing comes after what is pending
+	wake    chan struct{} // of the writer; holds one
+}
+
+// put reports whether there was room for b.
+func (o *outbox) put(b []byte) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.last || o.size+len(b) > streamQueue {
+		return false
+	}
+	o.pending, o.size = append(o.pending, b), o.size+len(b)
+	o.signal()
+	return true
+}
+
+// finish lets the writer end the connection once all is written.
+func (o *outbox) finish() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.last = true
+	o.signal()
+}
+
+func (o *outbox) signal() {
+	select {
+	case o.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (o *outbox) take() (net.Buffers, bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	all := o.pending
+	o.pending, o.size = nil, 0
+	return all, o.last
 }
 
 func (c *stream) network() string        { return c.s.Network }
@@ -131,13 +175,11 @@ func (c *stream) send(b []byte) error {
 	if c.w.tap != nil && !blank(b) {
 		c.w.tap(Packet{At: time.Now(), Network: c.s.Network, Sent: true, Local: c.s.bound, Remote: c.peerAddr, Data: b})
 	}
-	select {
-	case c.out <- b:
-		return nil
-	default:
+	if !c.out.put(b) {
 		c.shut() // a peer that does not read
 		return fmt.Errorf("sending to %s: %w", c.peerAddr, errStreamFull)
 	}
+	return nil
 }
 
 // shut ends the connection; reader and writer then end by themselves.
@@ -182,7 +224,7 @@ func (w *wire) acceptStreams(ctx context.Context, s *socket) {
 // open starts reader and writer of a connection; a TLS handshake is the
 // reader's first act.
 func (w *wire) open(ctx context.Context, s *socket, conn net.Conn, src netip.AddrPort, p *Peer, accepted bool) error {
-	c := &stream{w: w, s: s, conn: conn, peerAddr: src, peer: p, out: make(chan []byte, streamQueue), done: make(chan struct{})}
+	c := &stream{w: w, s: s, conn: conn, peerAddr: src, peer: p, out: outbox{wake: make(chan struct{}, 1)}, done: make(chan struct{})}
 	if s.TLS != nil && accepted {
 		c.conn = tls.Server(conn, s.TLS)
 	}
@@ -210,25 +252,29 @@ func (c *stream) handshake(ctx context.Context) error {
 
 func (c *stream) write() {
 	defer c.w.streams.wg.Done()
+	defer c.shut()
 	for {
 		select {
-		case b := <-c.out:
-			if err := c.put(b); err != nil {
-				c.w.drop(dropUnsent, c.peerAddr, err)
-				c.shut()
-				return
-			}
+		case <-c.out.wake:
 		case <-c.done:
+			return
+		}
+		all, last := c.out.take()
+		if err := c.put(all); err != nil {
+			c.w.drop(dropUnsent, c.peerAddr, err)
+			return
+		}
+		if last {
 			return
 		}
 	}
 }
 
-func (c *stream) put(b []byte) error {
+func (c *stream) put(all net.Buffers) error {
 	if err := c.conn.SetWriteDeadline(time.Now().Add(streamWrite)); err != nil {
 		return err
 	}
-	_, err := c.conn.Write(b)
+	_, err := all.WriteTo(c.conn)
 	return err
 }
 
@@ -239,26 +285,9 @@ func (c *stream) read(ctx context.Context) {
 	if err == nil {
 		err = c.frames()
 	}
-	c.flush()
-	c.shut()
+	c.out.finish()
 	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, net.ErrClosed) {
 		c.w.drop(dropConnection, c.peerAddr, err)
-	}
-}
-
-// flush gives the writer a moment to send a last answer before the end.
-func (c *stream) flush() {
-	t := time.NewTicker(time.Millisecond)
-	defer t.Stop()
-	for range 50 {
-		if len(c.out) == 0 {
-			break
-		}
-		select {
-		case <-t.C:
-		case <-c.done:
-			return
-		}
 	}
 }
 

@@ -9,7 +9,7 @@ import (
 
 const (
 	passed = 0
-	silent  = -1
+	silent = -1
 )
 
 // torture are the verdicts on the messages of RFC 4475 and RFC 5118 for a UAS
