@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"time"
 
@@ -28,6 +29,17 @@ type GoogleConfig struct {
 	Options []option.ClientOption // added last: tests put their endpoint here
 }
 
+// String hides the key.
+func (c GoogleConfig) String() string {
+	return fmt.Sprintf("google (key given: %t, service account %q)", c.APIKey != "", c.ServiceAccount)
+}
+
+// GoString hides the key.
+func (c GoogleConfig) GoString() string { return c.String() }
+
+// LogValue hides the key.
+func (c GoogleConfig) LogValue() slog.Value { return slog.StringValue(c.String()) }
+
 // Google speaks by Google Cloud Text-to-Speech over REST.
 type Google struct {
 	client  *texttospeech.Client
@@ -39,7 +51,7 @@ type Google struct {
 func NewGoogle(ctx context.Context, cfg GoogleConfig) (*Google, error) {
 	var opts []option.ClientOption
 	if cfg.APIKey != "" {
-		opts = append(opts, option.WithAPIKey(cfg.APIKey))
+		opts = append(opts, option.WithHTTPClient(keyClient(cfg.APIKey)))
 	}
 	if cfg.ServiceAccount != "" {
 		opts = append(opts, option.WithAuthCredentialsFile(option.ServiceAccount, cfg.ServiceAccount))
@@ -53,6 +65,29 @@ func NewGoogle(ctx context.Context, cfg GoogleConfig) (*Google, error) {
 		g.timeout = 10 * time.Second
 	}
 	return g, nil
+}
+
+// keyClient sends an API key in a header. option.WithAPIKey would put it into
+// the URL, and with it into every error of the transport.
+func keyClient(key string) *http.Client {
+	return &http.Client{
+		Transport: keyTransport{key: key, base: http.DefaultTransport},
+		CheckRedirect: func(*http.Request, []*http.Request) error {
+			return http.ErrUseLastResponse // the key goes nowhere else
+		},
+	}
+}
+
+type keyTransport struct {
+	key  string
+	base http.RoundTripper
+}
+
+// RoundTrip adds the key.
+func (t keyTransport) RoundTrip(r *http.Request) (*http.Response, error) {
+	r = r.Clone(r.Context())
+	r.Header.Set("X-Goog-Api-Key", t.key)
+	return t.base.RoundTrip(r)
 }
 
 // Name is "google".

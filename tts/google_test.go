@@ -3,6 +3,7 @@ package tts_test
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -139,6 +140,39 @@ func TestGoogleFailures(t *testing.T) {
 				t.Errorf("error %v", err)
 			}
 		})
+	}
+}
+
+func TestGoogleKeyIsSentAndNeverTold(t *testing.T) {
+	t.Parallel()
+	const key = "AIza-secret-key"
+	var got []string
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		got = append(got, r.Header.Get("X-Goog-Api-Key")+r.URL.Query().Get("key"))
+		w.WriteHeader(http.StatusForbidden)
+	}))
+	g, err := tts.NewGoogle(t.Context(), tts.GoogleConfig{
+		APIKey: key, Timeout: time.Second, Options: []option.ClientOption{option.WithEndpoint(srv.URL)},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, refused := g.Synthesize(t.Context(), "a", "ru-RU", "")
+	srv.Close()
+	_, unreachable := g.Synthesize(t.Context(), "a", "ru-RU", "")
+	for _, err := range []error{refused, unreachable} {
+		if err == nil || strings.Contains(err.Error(), "secret") {
+			t.Errorf("error %v", err)
+		}
+	}
+	if len(got) != 1 || got[0] != key {
+		t.Errorf("the key arrives as %q", got)
+	}
+	if s := fmt.Sprintf("%v %+v", tts.GoogleConfig{APIKey: key}, tts.GoogleConfig{APIKey: key}); strings.Contains(s, "secret") {
+		t.Errorf("printed as %s", s)
+	}
+	if err := g.Close(); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -43,7 +43,7 @@ func start(t *testing.T, cfg siptest.Config) *siptest.Phone {
 // limit is a context that ends long after everything should have happened.
 func limit(t *testing.T) context.Context {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	t.Cleanup(cancel)
 	return ctx
 }
