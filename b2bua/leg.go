@@ -2,6 +2,7 @@ package b2bua
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -149,22 +150,25 @@ func (c *conversation) await(ctx context.Context, leg *secondLeg) *sip.Response 
 			}
 			c.progress(ctx, leg, res)
 		case <-silence.C:
-			c.cancel(ctx, leg, "")
+			c.giveUp(leg, "")
 			return &sip.Response{Code: 408}
 		case r := <-c.in.Requests():
 			c.attend(r)
 		case <-ctx.Done():
-			c.cancel(ctx, leg, causeText(ctx))
+			c.giveUp(leg, causeText(ctx))
 			return &sip.Response{Code: 480}
 		}
 	}
 }
 
-func (c *conversation) cancel(ctx context.Context, leg *secondLeg, reason string) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), goodbye)
-	defer cancel()
-	if err := leg.out.Cancel(ctx, reason); err != nil {
-		c.log.Debug("cancelled leg did not end in time", "error", err)
+// giveUp ends a call that is not wanted any more. Nobody waits for it: a node
+// that is silent would hold the next attempt, and the signalling sees to the
+// end of the transaction whatever happens.
+func (c *conversation) giveUp(leg *secondLeg, reason string) {
+	now, cancel := context.WithCancel(context.Background())
+	cancel()
+	if err := leg.out.Cancel(now, reason); err != nil && !errors.Is(err, context.Canceled) {
+		c.log.Debug("cancelling", "target", leg.place.uri, "error", err)
 	}
 }
 
