@@ -54,6 +54,12 @@ func (r Ranges) Has(ext Extension) bool {
 		return false
 	}
 	for _, s := range r {
+		if s == string(ext) {
+			return true
+		}
+		if !strings.ContainsAny(s, " -") {
+			continue // a plain number, as an API lists hundreds of them
+		}
 		low, high, ok := span(s)
 		if ok && len(low) == len(ext) && low <= string(ext) && string(ext) <= high {
 			return true

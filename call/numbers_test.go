@@ -2,6 +2,7 @@ package call_test
 
 import (
 	"encoding/json"
+	"strconv"
 	"testing"
 	"time"
 
@@ -21,6 +22,19 @@ func TestRangesHas(t *testing.T) {
 	}
 	if r.Longest() != 4 {
 		t.Errorf("longest is %d, want 4", r.Longest())
+	}
+}
+
+func BenchmarkRangesHas(b *testing.B) {
+	var r call.Ranges
+	for i := range 500 {
+		r = append(r, strconv.Itoa(1000+i))
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		if r.Has("1999") {
+			b.Fatal("found")
+		}
 	}
 }
 
