@@ -102,7 +102,11 @@ func (c *Client) answers(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
 	_, err := c.whole(ctx, LaneLookup, []command{newCommand("mode", "crm.settings.mode.get", nil)})
-	return err == nil || partial(err)
+	if err == nil || partial(err) {
+		return true
+	}
+	c.http.CloseIdleConnections() // the next probe is to use a new one
+	return false
 }
 
 // partial reports whether err speaks of one command of an answered batch.

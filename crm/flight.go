@@ -141,12 +141,13 @@ func (c *Client) judge(f *flight, err error) {
 	c.mu.Unlock()
 	switch {
 	case !first:
-	case !down(err):
-		if err == nil || partial(err) {
-			c.breaker.succeeded(f.era)
+	case err == nil || partial(err):
+		c.breaker.succeeded(f.era)
+	case down(err):
+		c.http.CloseIdleConnections() // whatever broke this one may have broken them
+		if c.breaker.failed(f.era, err) {
+			c.log.Error("the portal fails and is skipped until it answers", "error", err)
 		}
-	case c.breaker.failed(f.era, err):
-		c.log.Error("the portal fails and is skipped until it answers", "error", err)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -44,6 +45,32 @@ type pipes struct {
 	closed chan struct{}
 	once   sync.Once
 	dead   func(ctx context.Context) error // dialling fails or hangs by it, if set
+
+	mu   sync.Mutex
+	open []*wire
+}
+
+// wire is the client's end of a connection; once dead, what is written to it
+// goes nowhere.
+type wire struct {
+	net.Conn
+	dead atomic.Bool
+}
+
+func (w *wire) Write(b []byte) (int, error) {
+	if w.dead.Load() {
+		return len(b), nil
+	}
+	return w.Conn.Write(b)
+}
+
+// swallow makes all connections there are dead.
+func (p *pipes) swallow() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, w := range p.open {
+		w.dead.Store(true)
+	}
 }
 
 func newPipes() *pipes { return &pipes{conns: make(chan net.Conn), closed: make(chan struct{})} }
@@ -69,7 +96,11 @@ func (p *pipes) dial(ctx context.Context, _, _ string) (net.Conn, error) {
 	here, there := net.Pipe()
 	select {
 	case p.conns <- there:
-		return here, nil
+		w := &wire{Conn: here}
+		p.mu.Lock()
+		p.open = append(p.open, w)
+		p.mu.Unlock()
+		return w, nil
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	case <-p.closed:

@@ -18,16 +18,19 @@ import (
 // maxAnswer bounds an answer: fifty rows with many user fields are far smaller.
 const maxAnswer = 8 << 20
 
-// newTransport is a transport for one portal.
+// newTransport is a transport for one portal. It speaks HTTP/1.1 alone: a
+// connection on which nothing comes any more then costs one request, where
+// HTTP/2 would put all of them on it. The bucket bounds the connections.
 func newTransport() *http.Transport {
 	dialer := &net.Dialer{Timeout: 3 * time.Second, KeepAlive: 15 * time.Second}
+	protocols := new(http.Protocols)
+	protocols.SetHTTP1(true)
 	return &http.Transport{
 		Proxy:                  http.ProxyFromEnvironment,
 		DialContext:            dialer.DialContext,
+		Protocols:              protocols,
 		TLSHandshakeTimeout:    4 * time.Second,
-		ForceAttemptHTTP2:      true,
 		MaxIdleConnsPerHost:    16,
-		MaxConnsPerHost:        64,
 		IdleConnTimeout:        45 * time.Second,
 		MaxResponseHeaderBytes: 64 << 10,
 	}

@@ -132,6 +132,14 @@ func TestRefusedAndStalledSockets(t *testing.T) {
 	}
 }
 
+func TestUntrustedCertificate(t *testing.T) {
+	t.Parallel()
+	c, _ := serve(t, knownPortal(), true, func(c *crm.Config) { c.Transport = nil })
+	if a, err := lookup(t, c, 10*time.Second); a.Missing != call.MissingError || !strings.Contains(err.Error(), "certificate") {
+		t.Errorf("%+v, %v", a, err)
+	}
+}
+
 // turn sets or heals a fault as an engineer does with curl.
 func turn(t *testing.T, s *crmtest.Server, method, query string) {
 	t.Helper()

@@ -64,6 +64,23 @@ type Fault struct {
 	Every    time.Duration `json:"every,omitempty"`    // Drip: between bytes; 0: a second
 }
 
+// MarshalJSON writes durations the way the knobs read them.
+func (f Fault) MarshalJSON() ([]byte, error) {
+	type plain Fault
+	shown := struct {
+		plain
+		Latency string `json:"latency,omitempty"`
+		Every   string `json:"every,omitempty"`
+	}{plain: plain(f)}
+	if f.Latency > 0 {
+		shown.Latency = f.Latency.String()
+	}
+	if f.Every > 0 {
+		shown.Every = f.Every.String()
+	}
+	return json.Marshal(shown)
+}
+
 // faults is the fault that is set, and what listens for changes.
 type faults struct {
 	current atomic.Pointer[Fault]

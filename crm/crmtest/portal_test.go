@@ -437,6 +437,15 @@ func TestWebhooks(t *testing.T) {
 	}
 }
 
+// What the knobs show can be given back to them.
+func TestFaultIsShownAsItIsSet(t *testing.T) {
+	t.Parallel()
+	got, err := json.Marshal(crmtest.Fault{Kind: crmtest.Drip, Latency: 1500 * time.Millisecond, After: 2})
+	if want := `{"kind":"drip","after":2,"latency":"1.5s"}`; err != nil || string(got) != want {
+		t.Errorf("%s, %v; want %s", got, err, want)
+	}
+}
+
 // The knobs as curl turns them.
 func TestKnobs(t *testing.T) {
 	t.Parallel()
