@@ -57,7 +57,7 @@ func (r Ranges) Has(ext Extension) bool {
 		if s == string(ext) {
 			return true
 		}
-		if !strings.ContainsAny(s, " -") {
+		if strings.IndexByte(s, '-') < 0 && strings.IndexByte(s, ' ') < 0 {
 			continue // a plain number, as an API lists hundreds of them
 		}
 		low, high, ok := span(s)
