@@ -201,11 +201,12 @@ func (d *deciding) effective(e *call.Entity) (id int, o call.Outcome) {
 // reach is step 7: the employee, and why it cannot be rung, if so.
 func (d *deciding) reach(id int) (e call.Employee, reason string) {
 	e, known := d.facts.Employees[id]
+	e.ID = id
 	switch {
 	case id == 0:
-		return call.Employee{}, "nobody is responsible"
+		return call.Employee{}, "no employee is set"
 	case !known:
-		return call.Employee{ID: id}, "the employee is not known"
+		return e, "the employee is not known"
 	case e.Dismissed:
 		return e, "the employee is dismissed"
 	case e.Extension == "":
@@ -341,7 +342,7 @@ func (d *deciding) judgeDigits() {
 		d.note("digits", "none", "the caller dialled nothing")
 	case digits == "":
 	case !d.facts.Numbers.Has(call.Extension(digits)):
-		d.note("digits", "ignored", "the PBX has no extension or queue ", digits)
+		d.note("digits", "ignored", "the PBX has no extension or queue ", shortened(digits))
 	default:
 		d.note("digits", digits, "the caller dialled an existing number")
 		d.Outcome, d.Target, d.Employee, d.Entity = call.OutcomeDigits, call.Extension(digits), nil, nil

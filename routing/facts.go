@@ -24,27 +24,6 @@ type Facts struct {
 	Took       map[string]call.Seconds `json:"took,omitempty"`   // how long each fact took: "crm", "sticky"
 }
 
-// Relevant is f with only those employees that the decision can turn on, so
-// that a record need not hold the whole company. It decides alike.
-func (f Facts) Relevant() Facts {
-	kept := make(map[int]call.Employee)
-	keep := func(id int) {
-		if e, ok := f.Employees[id]; ok {
-			kept[id] = e
-		}
-	}
-	for _, e := range f.CRM.Entities {
-		keep(e.Temporary)
-		keep(e.Manager)
-		keep(e.Responsible)
-	}
-	if f.Sticky != nil {
-		keep(f.Sticky.Employee)
-	}
-	f.Employees = kept
-	return f
-}
-
 // number reads n again where it is not in its final form, as in facts written
 // by hand: DIDs and callers are normalised before patterns are tried.
 func number(n call.Number, country string) call.Number {

@@ -165,7 +165,7 @@ func missing(a *call.Answer) string {
 		why = "there is none among the facts"
 	}
 	if a.Error != "" {
-		why += ": " + a.Error
+		why += ": " + clip(a.Error, longestError)
 	}
 	return why
 }

@@ -75,9 +75,11 @@ func (v *variables) value(name string) (string, bool) {
 	return strconv.Itoa(n), ok
 }
 
-// shortened cuts what comes from outside to a length fit for a trace.
-func shortened(s string) string {
-	const most = 60
+// shortened cuts a name that comes from outside to a length fit for a trace.
+func shortened(s string) string { return clip(s, 60) }
+
+// clip cuts s to so many letters.
+func clip(s string, most int) string {
 	if len(s) <= most {
 		return s
 	}
@@ -86,6 +88,9 @@ func shortened(s string) string {
 	}
 	return s
 }
+
+// longestError is how much of an error a trace shows.
+const longestError = 200
 
 // expression is a compiled `when`: the parts joined by `and`, in order, so that
 // a trace can name the one that failed.
@@ -106,7 +111,7 @@ type part struct {
 // any, the run-time error.
 func (e *expression) holds(v *variables) (ok bool, failed int, err error) {
 	for i, p := range e.parts {
-		out, err := vm.Run(p.program, v)
+		out, err := p.run(v)
 		if err != nil {
 			return false, i, errors.New(plainMessage(err))
 		}
@@ -124,7 +129,7 @@ func (e *expression) explain(v *variables, i int, err error) string {
 	b.WriteString("when ")
 	b.WriteString(p.text)
 	if err != nil {
-		b.WriteString(" failed: " + shortened(err.Error()))
+		b.WriteString(" failed: " + clip(err.Error(), longestError))
 	} else {
 		b.WriteString(" is false")
 	}
@@ -158,12 +163,19 @@ func (e *expression) functions(v *variables, country string, t time.Time) {
 	}
 }
 
-// maxNodes bounds the size of an expression.
-const maxNodes = 500
+const (
+	maxNodes     = 500    // bounds the size of an expression
+	memoryBudget = 10_000 // elements of lists that it may make on its way
+)
+
+func (p part) run(v *variables) (any, error) {
+	machine := vm.VM{MemoryBudget: memoryBudget}
+	return machine.Run(p.program, v)
+}
 
 func options() []expr.Option {
 	return []expr.Option{
-		expr.Env(&variables{}), expr.AsBool(), expr.MaxNodes(maxNodes),
+		expr.Env(&variables{}), expr.AsBool(), expr.WarnOnAny(), expr.MaxNodes(maxNodes),
 		expr.DisableBuiltin("now"), expr.DisableBuiltin("timezone"), // neither the machine's clock nor its files
 	}
 }
@@ -220,7 +232,7 @@ func (e *expression) rehearse(country string) []fault {
 	v := &variables{Anonymous: true, clock: clockAt(at)}
 	e.functions(v, country, at)
 	for _, p := range e.parts {
-		if _, err := vm.Run(p.program, v); err != nil {
+		if _, err := p.run(v); err != nil {
 			return []fault{{
 				message: "this fails on a call without number or name: " + plainMessage(err), offset: -1, warning: true,
 				hint: "the rule then does not match",
