@@ -128,19 +128,34 @@ func (p *peer) key(payloadType, code uint8, duration uint16, end bool) {
 // receive returns the next packet.
 func (p *peer) receive() *rtp.Packet {
 	p.t.Helper()
+	packet, ok := p.within(patience)
+	if !ok {
+		p.t.Fatal("no packet came")
+	}
+	return packet
+}
+
+// try returns the next packet if one comes within a moment.
+func (p *peer) try() (*rtp.Packet, bool) {
+	p.t.Helper()
+	return p.within(100 * time.Millisecond)
+}
+
+func (p *peer) within(d time.Duration) (*rtp.Packet, bool) {
+	p.t.Helper()
 	buffer := make([]byte, 2048)
-	if err := p.conn.SetReadDeadline(time.Now().Add(patience)); err != nil {
+	if err := p.conn.SetReadDeadline(time.Now().Add(d)); err != nil {
 		p.t.Fatal(err)
 	}
 	n, err := p.conn.Read(buffer)
 	if err != nil {
-		p.t.Fatal(err)
+		return nil, false
 	}
 	packet := &rtp.Packet{}
 	if err := packet.Unmarshal(buffer[:n]); err != nil {
 		p.t.Fatal(err)
 	}
-	return packet
+	return packet, true
 }
 
 // digit waits for a key.

@@ -182,6 +182,7 @@ type binding struct {
 	lastTime  uint32
 	seq       uint16 // to be added
 	timestamp uint32 // to be added
+	own       uint16 // of the sender, when this was made
 }
 
 // newRoute maps the payload types of from to those of to; nil if either is
@@ -286,13 +287,13 @@ func (s *sender) relay(b []byte, p packet, payload uint8, t *binding, now time.T
 		return
 	}
 	at := s.pacer.tickAt(now)
-	if !t.done {
+	if !t.done || t.own != s.head.own {
 		s.advanceTo(max(at, s.head.expected))
-		*t = binding{done: true, ssrc: p.ssrc, seq: s.head.seq - p.seq - s.head.own, timestamp: s.head.timestamp - p.timestamp}
+		*t = binding{done: true, ssrc: p.ssrc, seq: s.head.seq - p.seq, timestamp: s.head.timestamp - p.timestamp, own: s.head.own}
 		p.marker = true
 	}
 	t.lastSeq, t.lastTime = p.seq, p.timestamp
-	seq, timestamp := p.seq+t.seq+s.head.own, p.timestamp+t.timestamp
+	seq, timestamp := p.seq+t.seq, p.timestamp+t.timestamp
 	putHeader(b, p.marker, payload, seq, timestamp, s.head.ssrc)
 	if int16(seq-s.head.seq) >= 0 {
 		s.head.seq = seq + 1

@@ -57,7 +57,7 @@ type position struct {
 	timestamp uint32 // of the packet at tick expected
 	expected  int64
 	mark      bool   // the next packet begins a spurt
-	own       uint16 // packets of ours, which shift the numbers of relayed ones
+	own       uint16 // packets of ours; relayed ones are numbered anew behind them
 }
 
 // playing is a clip on its way out.
