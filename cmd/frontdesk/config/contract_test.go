@@ -1,6 +1,7 @@
 package config_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/netip"
 	"os"
@@ -276,6 +277,39 @@ func TestFileThatCannotBeRead(t *testing.T) {
 	}
 	if c == nil || c.Plan != nil {
 		t.Errorf("configuration %v", c)
+	}
+}
+
+func TestTooDeep(t *testing.T) {
+	t.Parallel()
+	for _, bad := range []string{
+		"a: " + strings.Repeat("[", 1<<20), "a: " + strings.Repeat("[\n", 1<<16), strings.Repeat("- ", 1<<20),
+		strings.Repeat("[", 100) + strings.Repeat("]", 100), "rules: " + strings.Repeat("[", 40) + strings.Repeat("]", 40),
+	} {
+		if _, problems := config.Parse("frontdesk.yaml", []byte(bad), none); !problems.HasErrors() {
+			t.Errorf("%.20s... was taken", bad)
+		}
+	}
+	mustLoad(t, "# "+strings.Repeat("- ", 60)+"\n# "+strings.Repeat("[ ", 60)+"\n", none)
+}
+
+func TestProblemsAsJSON(t *testing.T) {
+	t.Parallel()
+	_, problems := config.Parse("frontdesk.yaml", []byte("pbx: {rinng: 5s}\nstaff: {every: 5s}\nrules: [{name: a, default: \"800\"}]\ntrunks: {a: {sources: 192.0.2.1}}\n"), none)
+	b, err := json.Marshal(problems)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := `[{"file":"frontdesk.yaml","line":1,"column":7,"path":"pbx.rinng","severity":"error","message":"unknown key \"rinng\" in pbx","hint":"did you mean \"ring\"?","excerpt":"pbx: {rinng: 5s}"},` +
+		`{"file":"frontdesk.yaml","line":2,"column":16,"path":"staff.every","severity":"warning","message":"staff.every is read but has no effect in this version","excerpt":"staff: {every: 5s}"}]`
+	if string(b) != want {
+		t.Errorf("got  %s\nwant %s", b, want)
+	}
+	if err := problems.Err(); err == nil || err.Error() != `frontdesk.yaml:1:7: unknown key "rinng" in pbx` {
+		t.Errorf("error %v", err)
+	}
+	if err := problems[1:].Err(); err != nil {
+		t.Errorf("a warning is an error: %v", err)
 	}
 }
 

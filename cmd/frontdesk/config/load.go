@@ -45,7 +45,7 @@ func Parse(name string, text []byte, env func(string) (string, bool)) (*Config, 
 	rep.root = root
 	dir := filepath.Dir(name)
 	(&expander{report: rep, env: env, dir: dir}).expand(root, "")
-	if err := validate(root, newSchema(nil), rep); err != nil {
+	if err := validate(root, rep); err != nil {
 		rep.fail(position{}, "", err.Error(), "")
 		return c, rep.done()
 	}

@@ -114,7 +114,7 @@ func indent(line string, column int) string {
 	return b.String()
 }
 
-// ByPlace orders problems by line and column, errors before warnings.
+// byPlace orders problems by line and column, errors before warnings.
 func byPlace(a, b Problem) int {
 	severity := func(p Problem) int {
 		if p.Warning {

@@ -120,29 +120,26 @@ func readable(src *source, text string, rep *report) bool {
 			rest = rest[size:]
 		}
 	}
-	if open := nesting(text); open > deepest {
-		rep.fail(position{1, 1}, "", fmt.Sprintf("brackets nested more than %d deep", deepest), "")
+	if line := abyss(src.lines); line > 0 {
+		rep.fail(position{line, 1}, "", "brackets are nested too deep", "")
 		return false
 	}
 	return true
 }
 
-// nesting is how deep brackets and sequences of dashes could nest, at most.
-func nesting(text string) int {
-	deep, now := 0, 0
-	for line := range strings.Lines(text) {
-		deep = max(deep, strings.Count(line, "- "), strings.Count(line, "? "))
-		for _, r := range line {
-			switch r {
-			case '[', '{':
-				now++
-			case ']', '}':
-				now = max(now-1, 0)
-			}
+// abyss is the line in which brackets or dashes could be nested so deep that
+// the parser would run out of stack, 0 for none. Brackets within texts and
+// comments count too: the limit is far above what a file would hold.
+func abyss(lines []string) int {
+	const limit = 2000
+	open := 0
+	for i, line := range lines {
+		open = max(open+strings.Count(line, "[")+strings.Count(line, "{")-strings.Count(line, "]")-strings.Count(line, "}"), 0)
+		if open > limit || strings.Count(line, "- ")+strings.Count(line, "? ") > limit || strings.Count(line, "[")+strings.Count(line, "{") > limit {
+			return i + 1
 		}
-		deep = max(deep, now)
 	}
-	return deep
+	return 0
 }
 
 // shield lets ${NAME} stand unquoted inside {...} and [...], where YAML would

@@ -3,43 +3,61 @@ package config
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	invopop "github.com/invopop/jsonschema"
 	"github.com/santhosh-tekuri/jsonschema/v6"
 	what "github.com/santhosh-tekuri/jsonschema/v6/kind"
 )
 
-// validate checks the tree against the schema and reports all that differs.
-func validate(root *node, schema *invopop.Schema, rep *report) error {
-	text, err := json.Marshal(schema)
+// structure is the schema, for looking keys up, and ready to validate with.
+type structure struct {
+	schema   *invopop.Schema
+	compiled *jsonschema.Schema
+}
+
+// known is the structure of the types. Making it takes longer than reading a
+// file, and it never changes.
+var known = sync.OnceValues(func() (structure, error) {
+	s := structure{schema: newSchema(nil)}
+	text, err := json.Marshal(s.schema)
 	if err != nil {
-		return fmt.Errorf("write the schema: %w", err)
+		return s, fmt.Errorf("write the schema: %w", err)
 	}
 	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(text))
 	if err != nil {
-		return fmt.Errorf("read the schema: %w", err)
+		return s, fmt.Errorf("read the schema: %w", err)
 	}
 	c := jsonschema.NewCompiler()
 	if err := c.AddResource("frontdesk.schema.json", doc); err != nil {
-		return fmt.Errorf("read the schema: %w", err)
+		return s, fmt.Errorf("read the schema: %w", err)
 	}
-	compiled, err := c.Compile("frontdesk.schema.json")
+	if s.compiled, err = c.Compile("frontdesk.schema.json"); err != nil {
+		return s, fmt.Errorf("compile the schema: %w", err)
+	}
+	return s, nil
+})
+
+// validate checks the tree against the schema and reports all that differs.
+func validate(root *node, rep *report) error {
+	s, err := known()
 	if err != nil {
-		return fmt.Errorf("compile the schema: %w", err)
+		return err
 	}
-	err = compiled.Validate(instance(root, schema))
+	err = s.compiled.Validate(instance(root, s.schema))
 	if err == nil {
 		return nil
 	}
-	found, ok := err.(*jsonschema.ValidationError)
+	found, ok := errors.AsType[*jsonschema.ValidationError](err)
 	if !ok {
 		return fmt.Errorf("validate: %w", err)
 	}
-	v := &validator{report: rep, schema: schema}
+	v := &validator{report: rep, schema: s.schema}
 	v.walk(found)
 	return nil
 }
