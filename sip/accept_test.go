@@ -114,6 +114,9 @@ func (l *lines) count() int {
 	return l.n
 }
 
+// poison is a body that makes startWire's receiver panic.
+const poison = "poison"
+
 // startWire serves udp and tcp on loopback; every source in peers is listed.
 func startWire(t testing.TB, unknown Unknown, peers ...Peer) *bench {
 	t.Helper()
@@ -126,7 +129,12 @@ func startWire(t testing.TB, unknown Unknown, peers ...Peer) *bench {
 		}
 		cfg.Listeners = append(cfg.Listeners, l)
 	}
-	w, err := newWire(cfg, func(m *message) { b.got <- m })
+	w, err := newWire(cfg, func(m *message) {
+		if m.req != nil && m.req.Body() != nil && string(m.req.Body()) == poison {
+			panic("poisoned")
+		}
+		b.got <- m
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -274,6 +282,16 @@ func TestPeersAreReplaced(t *testing.T) {
 	say(t, c, request("OPTIONS"))
 	if m := next(t, b); m.peer.Name != "new" {
 		t.Errorf("delivered from %s", m.peer.Name)
+	}
+	open := dial(t, "127.0.0.3", b.tcp)
+	say(t, open, []byte(streamed("OPTIONS", "")))
+	next(t, b)
+	if err := b.setPeers([]Peer{{Name: "other", Sources: prefixes("127.0.0.4")}}); err != nil {
+		t.Fatal(err)
+	}
+	say(t, open, []byte(streamed("OPTIONS", "")))
+	if !closed(t, open, 5*time.Second) || len(b.got) > 0 {
+		t.Error("a connection outlives its peer")
 	}
 }
 

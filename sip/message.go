@@ -25,9 +25,9 @@ type message struct {
 // flow is the way back to whoever sent a message: the listener's socket and
 // the remote address, or the connection (RFC 3261 section 18.2.2).
 type flow interface {
-	network() string        // "udp", "tcp" or "tls"
-	local() netip.AddrPort  // what the listener is bound to; see Stack.sentBy for what others are told
-	remote() netip.AddrPort //
-	reliable() bool         // no retransmission is needed
-	send(b []byte) error
+	network() string       // "udp", "tcp" or "tls"
+	local() netip.AddrPort // what the listener is bound to; Stack.sentBy is what others are told
+	remote() netip.AddrPort
+	reliable() bool      // nothing need be sent twice
+	send(b []byte) error // does not wait; b must not be changed afterwards
 }

@@ -30,6 +30,7 @@ var (
 	errStreamClosed = errors.New("connection closed")
 	errStreamFull   = errors.New("connection takes no more messages")
 	errStreamCap    = errors.New("too many connections")
+	errUnlisted     = errors.New("unlisted source")
 	errFraming      = errors.New("message cannot be framed")
 )
 
@@ -110,7 +111,6 @@ type stream struct {
 	s        *socket
 	conn     net.Conn
 	peerAddr netip.AddrPort
-	peer     *Peer
 	out      outbox
 	done     chan struct{}
 	once     sync.Once
@@ -208,13 +208,12 @@ func (w *wire) acceptStreams(ctx context.Context, s *socket) {
 		}
 		pause.reset()
 		src := addrPort(conn.RemoteAddr())
-		p := w.peers.Load().find(src, true)
-		if p == nil && w.unknown != Refuse {
+		if w.unknown != Refuse && w.peers.Load().find(src, true) == nil {
 			_ = conn.Close()
-			w.drop(dropUnlisted, src, errors.New("unlisted source"))
+			w.drop(dropUnlisted, src, errUnlisted)
 			continue
 		}
-		if err := w.open(ctx, s, conn, src, p, true); err != nil {
+		if err := w.open(ctx, s, conn, src, true); err != nil {
 			_ = conn.Close()
 			w.drop(dropConnection, src, err)
 		}
@@ -223,8 +222,8 @@ func (w *wire) acceptStreams(ctx context.Context, s *socket) {
 
 // open starts reader and writer of a connection; a TLS handshake is the
 // reader's first act.
-func (w *wire) open(ctx context.Context, s *socket, conn net.Conn, src netip.AddrPort, p *Peer, accepted bool) error {
-	c := &stream{w: w, s: s, conn: conn, peerAddr: src, peer: p, out: outbox{wake: make(chan struct{}, 1)}, done: make(chan struct{})}
+func (w *wire) open(ctx context.Context, s *socket, conn net.Conn, src netip.AddrPort, accepted bool) error {
+	c := &stream{w: w, s: s, conn: conn, peerAddr: src, out: outbox{wake: make(chan struct{}, 1)}, done: make(chan struct{})}
 	if s.TLS != nil && accepted {
 		c.conn = tls.Server(conn, s.TLS)
 	}
@@ -326,13 +325,19 @@ func (c *stream) frames() error {
 	}
 }
 
-// message hands on one framed message.
+// message hands on one framed message. Whose it is is looked up each time: the
+// peers may have been replaced since the connection was made.
 func (c *stream) message(b []byte) {
-	if c.peer == nil {
+	p := c.w.peers.Load().find(c.peerAddr, true)
+	switch {
+	case p != nil:
+		c.w.take(b, c, c.peerAddr, p)
+	case c.w.unknown == Refuse:
 		c.w.strangerOnStream(b, c)
-		return
+	default:
+		c.w.drop(dropUnlisted, c.peerAddr, errUnlisted)
+		c.shut()
 	}
-	c.w.take(b, c, c.peerAddr, c.peer)
 }
 
 // pong answers a keep-alive (RFC 5626 section 4.4.1).
@@ -360,7 +365,7 @@ func (w *wire) connect(ctx context.Context, s *socket, to netip.AddrPort) (flow,
 	if s.Network == "tls" {
 		conn = tls.Client(conn, w.clientTLS(s, to))
 	}
-	if err := w.open(context.WithoutCancel(ctx), s, conn, to, w.peers.Load().find(to, true), false); err != nil {
+	if err := w.open(context.WithoutCancel(ctx), s, conn, to, false); err != nil {
 		_ = conn.Close()
 		return nil, fmt.Errorf("connecting to %s: %w", to, err)
 	}

@@ -173,6 +173,30 @@ func TestAnswersLeaveFromTheirSocket(t *testing.T) {
 	}
 }
 
+func TestIPv6(t *testing.T) {
+	t.Parallel()
+	l, err := Listen(t.Context(), "udp://[::1]:0", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w, err := newWire(Config{Listeners: []Listener{l}}, func(*message) {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.setPeers([]Peer{{Name: "six", Sources: prefixes("::1")}}); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error)
+	go func() { ended <- w.run(ctx) }()
+	t.Cleanup(func() { cancel(); <-ended })
+	c := phone(t, "[::1]:0", w.sockets[0].bound)
+	say(t, c, []byte(strings.Replace(string(request("REGISTER")), "UDP h;", "UDP [2001:db8::1];", 1)))
+	if got := hear(t, c, 5*time.Second); !strings.HasPrefix(got, "SIP/2.0 405") || !strings.Contains(got, "Via: SIP/2.0/UDP [2001:db8::1];branch=z9hG4bK1;received=::1\r\n") {
+		t.Errorf("heard %q", got)
+	}
+}
+
 // Answers go to the port of the Via only where the Via is honest and the port
 // is the peer's; in all other cases to where the request came from.
 func TestBackTo(t *testing.T) {
@@ -208,16 +232,9 @@ func TestBackTo(t *testing.T) {
 func TestPanicEndsOneMessage(t *testing.T) {
 	t.Parallel()
 	b := startWire(t, Ignore, anybody())
-	inner := b.deliver
-	b.deliver = func(m *message) {
-		if m.req.Method == gosip.INFO {
-			panic("poisoned")
-		}
-		inner(m)
-	}
 	udp, tcp := phone(t, "127.0.0.1:0", b.udp), dial(t, "127.0.0.1", b.tcp)
 	for _, c := range []net.Conn{udp, tcp} {
-		say(t, c, []byte(streamed("INFO", "")))
+		say(t, c, []byte(streamed("INFO", poison)))
 		say(t, c, []byte(streamed("OPTIONS", "")))
 		if m := next(t, b); m.req.Method != gosip.OPTIONS {
 			t.Errorf("delivered %s", m.req.Method)
