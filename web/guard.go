@@ -113,7 +113,7 @@ func bearer(r *http.Request) string {
 func foreign(r *http.Request) string {
 	remote, err := netip.ParseAddrPort(r.RemoteAddr)
 	switch {
-	case err != nil || !remote.Addr().Unmap().IsLoopback():
+	case err != nil || !remote.Addr().IsLoopback():
 		return "without http.token only this machine is answered"
 	case !loopbackName(r.Host):
 		return "without http.token only requests to localhost are answered"
@@ -132,7 +132,7 @@ func loopbackName(host string) bool {
 		return true
 	}
 	addr, err := netip.ParseAddr(host)
-	return err == nil && addr.Unmap().IsLoopback()
+	return err == nil && addr.IsLoopback()
 }
 
 func forwarded(h http.Header) bool {

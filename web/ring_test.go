@@ -49,9 +49,9 @@ func TestRingReplacesARecord(t *testing.T) {
 	}
 }
 
-// TestRingIgnoresTheMonotonicClock adds what time.Now gives, whose monotonic
-// part a cursor cannot carry.
-func TestRingIgnoresTheMonotonicClock(t *testing.T) {
+// TestRingWalksTimesOfTheClock adds what time.Now gives: its nanoseconds must
+// survive the cursor.
+func TestRingWalksTimesOfTheClock(t *testing.T) {
 	t.Parallel()
 	g := web.NewRing(10)
 	for i := range 6 {

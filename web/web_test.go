@@ -222,8 +222,11 @@ func TestPanicEndsOneRequest(t *testing.T) {
 	if log := h.log.String(); !strings.Contains(log, `"panic":"boom"`) || !strings.Contains(log, "stack") {
 		t.Errorf("the panic is not in the log: %s", log)
 	}
-	if got := h.want(t, 200, request("GET", "/metrics", "")); !strings.Contains(got, "frontdesk_web_panics_total 1") {
-		t.Error("the panic is not counted")
+	got := h.want(t, 200, request("GET", "/metrics", ""))
+	for _, line := range []string{"frontdesk_web_panics_total 1", `frontdesk_web_requests_total{code="500",path="/api/v1/explain"} 1`} {
+		if !strings.Contains(got, line) {
+			t.Errorf("metrics lack %s", line)
+		}
 	}
 	h.explain = nil
 	h.want(t, 200, request("POST", "/api/v1/explain", `{"to":"1"}`))
