@@ -26,7 +26,7 @@ func (a *Agent) gather(ctx context.Context, set *Settings, f *routing.Facts, lef
 	if search && a.Directory != nil {
 		started := time.Now()
 		f.CRM = a.lookup(ctx, f.Caller, left)
-		f.Took = map[string]call.Seconds{"crm": call.Seconds(time.Since(started))}
+		f.Took = map[string]call.Seconds{"crm": call.Seconds(time.Since(started).Round(time.Microsecond))} // as exact as JSON keeps it
 	}
 	f.Employees = a.employees(f)
 }

@@ -37,6 +37,15 @@ func (s *source) reads(line, column int, text string) bool {
 	return column >= 1 && column-1 <= len(chars) && strings.HasPrefix(string(chars[column-1:]), text)
 }
 
+// commented reports whether a comment follows a value that is not quoted.
+func (s *source) commented(n *node) bool {
+	if n.kind != kindScalar || n.style != stylePlain || !s.reads(n.at.line, n.at.column, n.text) {
+		return false
+	}
+	rest := []rune(s.line(n.at.line))[n.at.column-1+runes(n.text):]
+	return strings.HasPrefix(strings.TrimSpace(string(rest)), "#")
+}
+
 func (s *source) placeInBlock(n *node, offset int) position {
 	before := string([]rune(n.text)[:offset])
 	down := strings.Count(before, "\n")

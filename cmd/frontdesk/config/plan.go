@@ -73,6 +73,9 @@ func (r *report) routing(p routing.Problem) {
 		r.add(at, p.Path, p.Message, p.Hint, true)
 		return
 	}
+	if p.Hint == "" && r.src.commented(target.node) {
+		p.Hint = "a # after a blank begins a comment: quote the value, or write it below |"
+	}
 	r.fail(at, p.Path, p.Message, p.Hint)
 }
 

@@ -178,7 +178,15 @@ func (c *checker) advertise(first string, everywhere bool) {
 
 func (c *checker) certificate(used bool) {
 	t := c.SIP.TLS
-	if t == nil || t.Cert == "" || t.Key == "" {
+	if t == nil {
+		return
+	}
+	for path, file := range map[string]string{"sip.tls.cert": t.Cert, "sip.tls.key": t.Key} {
+		if file == "" {
+			c.failAt(path, path+" names no file", "")
+		}
+	}
+	if t.Cert == "" || t.Key == "" {
 		return
 	}
 	if _, err := tls.LoadX509KeyPair(t.Cert, t.Key); err != nil {
