@@ -341,3 +341,48 @@ func TestDeadIdleConnections(t *testing.T) {
 		}
 	})
 }
+
+// A connection that breaks under a look-up after it was idle is not the
+// look-up's end: it only reads, and is sent again.
+func TestBrokenIdleConnection(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		p := newPortal(crmtest.Options{})
+		w := newWorld(t, p)
+		if _, err := w.ask(t, "+79160000000"); err != nil {
+			t.Fatal(err)
+		}
+		p.SetFault(crmtest.Fault{Kind: crmtest.Reset, Times: 1})
+		if _, err := w.ask(t, number); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// Failures of look-ups begun before the portal healed do not make it skipped
+// once more.
+func TestOldFailuresAreForgotten(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		p := newPortal(crmtest.Options{})
+		w := newWorld(t, p)
+		w.run(t)
+		synctest.Wait()
+		p.SetFault(crmtest.Fault{Kind: crmtest.Silence})
+		var wg sync.WaitGroup
+		for i := range 20 {
+			if i == 10 {
+				time.Sleep(deadline - 100*time.Millisecond)
+			}
+			wg.Go(func() {
+				if a, _ := w.ask(t, call.Number(fmt.Sprintf("+7916765%04d", i))); a.Missing != call.MissingDeadline {
+					t.Errorf("%+v", a)
+				}
+			})
+		}
+		time.Sleep(200 * time.Millisecond)
+		p.Heal()
+		wg.Wait()
+		if _, err := w.ask(t, number); err != nil {
+			t.Error(err)
+		}
+	})
+}

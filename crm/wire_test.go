@@ -138,6 +138,41 @@ func TestBatchOrderAndEncoding(t *testing.T) {
 	}
 }
 
+// A result that is null or absent is not an empty one.
+func TestNullIsNoResult(t *testing.T) {
+	t.Parallel()
+	for _, results := range []string{
+		`{"dc":null,"dm":[],"dl":[],"c":[],"m":[],"l":[]}`, `{"dc":[],"dm":[],"dl":[],"c":[],"m":[],"l":null}`, `{"dc":[]}`,
+		`{"dc":{"CONTACT":{"0":1}},"dm":[],"dl":[],"c":[],"m":[],"l":[]}`, `{"dc":{"CONTACT":[0]},"dm":[],"dl":[],"c":[],"m":[],"l":[]}`,
+		`{"dc":{"CONTACT":[1]},"dm":[],"dl":[],"c":[{"NAME":"x"}],"m":[],"l":[]}`, `null`, `[]`,
+	} {
+		c, _ := playing(t, `{"result":{"result":`+results+`,"result_error":[]}}`)
+		if a, err := lookup(t, c, 10*time.Second); !errors.Is(err, crm.ErrFailed) || a.Missing != call.MissingError {
+			t.Errorf("%s: %+v, %v", results, a, err)
+		}
+	}
+}
+
+// Where the portal does not heed the filter by number, the rows of others are
+// not taken for the caller's.
+func TestCompletionKeepsOnlyTheNumber(t *testing.T) {
+	t.Parallel()
+	var ids, rows []string
+	for i := range 20 {
+		ids = append(ids, fmt.Sprint(i+1))
+		rows = append(rows, fmt.Sprintf(`{"ID":"%d","ASSIGNED_BY_ID":"0","PHONE":[{"VALUE":"+79161234567"}]}`, i+1))
+	}
+	stranger := `{"ID":"99","ASSIGNED_BY_ID":"0","PHONE":[{"VALUE":"+74950000000"}]}`
+	all := strings.Join(rows, ",")
+	c, _ := playing(t,
+		`{"result":{"result":{"dc":{"CONTACT":[`+strings.Join(ids, ",")+`]},"dm":[],"dl":[],"c":[`+all+`],"m":[],"l":[]},"result_error":[]}}`,
+		`{"result":{"result":{"p0":[`+all+`,`+stranger+`],"p1":[],"p2":[],"p3":[`+stranger+`]},"result_error":[]}}`)
+	a, err := lookup(t, c, 10*time.Second)
+	if err != nil || len(a.Entities) != 20 || len(a.Capped) != 0 {
+		t.Errorf("%d entities, capped %v, %v", len(a.Entities), a.Capped, err)
+	}
+}
+
 // An error's text is the portal's: bounded, on one line, without the secret.
 func TestForeignTextInErrors(t *testing.T) {
 	t.Parallel()

@@ -57,6 +57,7 @@ type Fault struct {
 	Latency  time.Duration `json:"latency,omitempty"`
 	Method   string        `json:"method,omitempty"`   // only requests of this REST method
 	After    int           `json:"after,omitempty"`    // this many requests are answered first
+	Times    int           `json:"times,omitempty"`    // this many requests are hit, then the portal is well; 0: all
 	Command  string        `json:"command,omitempty"`  // Partial: key or method of what fails; "": the last
 	Code     string        `json:"code,omitempty"`     // Partial, ErrorInside: error code
 	Location string        `json:"location,omitempty"` // Moved: base URL of the new address; "": the Server's second address
@@ -124,7 +125,8 @@ func (p *Portal) fault(method string) Fault {
 	if f.Kind == "" && f.Latency == 0 || f.Method != "" && !strings.EqualFold(f.Method, method) {
 		return Fault{}
 	}
-	if p.faults.passed.Add(1) <= int64(f.After) {
+	n := p.faults.passed.Add(1) - int64(f.After)
+	if n <= 0 || f.Times > 0 && n > int64(f.Times) {
 		return Fault{}
 	}
 	return f
@@ -175,7 +177,7 @@ func (f Fault) broken(keys []string) func(key, method string) *Failure {
 }
 
 // parseFault reads a fault from a request: a JSON body, or the parameters kind,
-// latency, method, after, command, code, location, size, every. Durations are
+// latency, method, after, times, command, code, location, size, every. Durations are
 // written as 250ms or 3s.
 func parseFault(r *http.Request, body []byte) (Fault, error) {
 	values := map[string]string{}
@@ -216,7 +218,7 @@ func faultOf(values map[string]string) (Fault, error) {
 		}
 		*to = d
 	}
-	for name, to := range map[string]*int{"after": &f.After, "size": &f.Size} {
+	for name, to := range map[string]*int{"after": &f.After, "times": &f.Times, "size": &f.Size} {
 		if values[name] == "" {
 			continue
 		}
