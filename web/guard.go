@@ -75,12 +75,23 @@ func (a *answer) Write(b []byte) (int, error) {
 // Unwrap gives http.ResponseController the writer underneath.
 func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
 
+// SetToken sets the bearer token for the requests that follow, as a reload
+// does; empty for none.
+func (s *Server) SetToken(token string) {
+	if token == "" {
+		s.token.Store(nil)
+		return
+	}
+	sum := sha256.Sum256([]byte(token))
+	s.token.Store(&sum)
+}
+
 // guarded lets a request pass that carries the token or, where none is set,
 // that comes from this machine and was meant for it.
 func (s *Server) guarded(next http.Handler) http.Handler {
-	want := sha256.Sum256([]byte(s.cfg.Token))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if s.cfg.Token == "" {
+		want := s.token.Load()
+		if want == nil {
 			if why := foreign(r); why != "" {
 				s.fail(w, http.StatusForbidden, why)
 				return

@@ -115,3 +115,15 @@ func TestCrossOriginWritesAreRefused(t *testing.T) {
 	h.want(t, 200, request("POST", "/api/v1/reload", "", header("Sec-Fetch-Site", "same-origin")))
 	h.want(t, 200, request("POST", "/api/v1/reload", "", header("Origin", "http://127.0.0.1:8080")))
 }
+
+func TestSetToken(t *testing.T) {
+	t.Parallel()
+	h := setup(t, withToken)
+	old, fresh := header("Authorization", "Bearer canary-token-5f2a"), header("Authorization", "Bearer another")
+	h.SetToken("another")
+	h.want(t, 401, request("GET", "/api/v1/calls", "", old))
+	h.want(t, 200, request("GET", "/api/v1/calls", "", fresh, from("192.0.2.7:1")))
+	h.SetToken("")
+	h.want(t, 200, request("GET", "/api/v1/calls", ""))
+	h.want(t, 403, request("GET", "/api/v1/calls", "", fresh, from("192.0.2.7:1")))
+}

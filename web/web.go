@@ -2,11 +2,13 @@ package web
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -94,7 +96,7 @@ type Health interface {
 // Config is what a Server is made of. The services are required.
 type Config struct {
 	Listener net.Listener // owned and closed by Run
-	Token    string       // bearer token; empty: loopback only
+	Token    string       // bearer token, see SetToken; empty: loopback only
 	Version  string       // shown on the page
 	Logger   *slog.Logger
 	Metrics  prometheus.Gatherer // what /metrics shows
@@ -110,6 +112,7 @@ type Server struct {
 	cfg     Config
 	handler http.Handler
 	metrics metrics
+	token   atomic.Pointer[[sha256.Size]byte] // its sum; nil: none is needed
 }
 
 // New makes a server; nothing is served before Run.
@@ -121,6 +124,8 @@ func New(cfg Config) (*Server, error) {
 		return nil, errors.New("web: a service is missing in the configuration")
 	}
 	s := &Server{cfg: cfg, metrics: newMetrics()}
+	s.SetToken(cfg.Token)
+	s.cfg.Token = "" // only its sum is kept
 	s.handler = s.protect(s.mux())
 	return s, nil
 }
