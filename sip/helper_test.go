@@ -34,6 +34,8 @@ type desk struct {
 	t    *testing.T
 	net  *siptest.Net
 	stop context.CancelFunc
+
+	ended bool // the test has stopped the stack itself
 }
 
 // bubble runs test with a stack of its own on a fake clock, and checks at the
@@ -44,6 +46,9 @@ func bubble(t *testing.T, h handler, test func(d *desk), options ...func(*sip.Co
 	synctest.Test(t, func(t *testing.T) {
 		d := newDesk(t, h, options...)
 		test(d)
+		if d.ended {
+			return
+		}
 		<-time.After(200 * time.Second) // fake: beyond every transaction's timer
 		synctest.Wait()
 		if got := d.Held(); got != (sip.Held{}) {
@@ -293,4 +298,15 @@ func (u *ua) reply(req string, status, ourTag string, headers ...string) string 
 		}
 	}
 	return message(body, lines...)
+}
+
+// splitHead are the lines of msg before its body.
+func splitHead(msg string) []string {
+	head, _, _ := strings.Cut(msg, "\r\n\r\n")
+	return strings.Split(head, "\r\n")
+}
+
+// faults lose, double and delay this share of the datagrams.
+func faults(share float64) siptest.Faults {
+	return siptest.Faults{Loss: share, Duplicate: share, Reorder: share, Seed: 7}
 }

@@ -74,7 +74,7 @@ func (sh *shard) newIncoming(m *message, key txKey) *Incoming {
 // serve is the call's goroutine.
 func (s *Stack) serve(ctx context.Context, in *Incoming) {
 	defer s.left()
-	defer in.leave()
+	defer in.leave(ctx)
 	defer func() {
 		if v := recover(); v != nil {
 			s.stats.panics.Add(1)
@@ -95,9 +95,12 @@ func (s *Stack) left() {
 }
 
 // leave ends what the handler left open.
-func (in *Incoming) leave() {
+func (in *Incoming) leave(ctx context.Context) {
 	in.sh.mu.Lock()
 	defer in.sh.mu.Unlock()
+	if errors.Is(context.Cause(ctx), ErrShutdown) {
+		in.hangup("", ErrShutdown)
+	}
 	if in.state == early {
 		_ = in.refuse(response{code: 500, reason: "Server Internal Error"}, ErrEnded) // cannot fail: it is early
 	}
