@@ -32,7 +32,7 @@ func leg(events uint8) (*receiver, *void) {
 	other.configure(sdp.Media{Addr: loopbackPeer, Codec: sdp.PCMU, TelephoneEvent: 96, Ptime: 20 * time.Millisecond})
 	r := &receiver{keys: newDigits(count), out: newSender(p, &void{}), count: count, media: m}
 	if events == 0 {
-		r.tones, r.pcm = newDetector(), make([]int16, 0, maxFrame)
+		r.tones = newDetector()
 	}
 	r.route = newRoute(m, sdp.Media{Codec: sdp.PCMU, TelephoneEvent: 96}, other)
 	return r, out

@@ -20,7 +20,7 @@ type receiver struct {
 	latch  bool // the peer's address is still to be learnt
 	events eventReceiver
 	tones  *detector // in-band digits, nil if not wanted
-	pcm    []int16   // its samples
+	pcm    []int16   // a packet's samples for it
 	heard  func(payload uint8, body []byte)
 	route  *route // where audio goes, nil if nowhere
 	stats  heard
@@ -45,9 +45,6 @@ func (r *receiver) configure(m sdp.Media, nat bool) error {
 			return err
 		}
 		r.latch = nat
-	}
-	if m.TelephoneEvent != r.media.TelephoneEvent || m.Codec != r.media.Codec {
-		r.tones = nil
 	}
 	if !m.Addr.IsValid() {
 		m.Addr = r.media.Addr // on hold; the same peer comes back
@@ -79,9 +76,11 @@ func (r *receiver) admit() error {
 	case r.inBand():
 		if r.tones == nil {
 			r.tones = newDetector()
-			r.pcm = make([]int16, 0, maxFrame)
 		}
 		return r.sock.open()
+	}
+	r.tones = nil
+	switch {
 	case r.latch || r.heard != nil || r.route != nil:
 		return r.sock.open()
 	}

@@ -28,7 +28,8 @@ func TestPlay(t *testing.T) {
 		}
 	}
 	sent := s.Stats().Sent
-	if skipped := metric(t, e, "frames_skipped_total"); sent+skipped != 20 || metric(t, e, "packets_sent_total") != sent {
+	skipped := metric(t, e, "frames_skipped_total")
+	if sent+skipped != 20 || metric(t, e, "packets_sent_total") != sent {
 		t.Errorf("%d packets sent, %d skipped, want 20", sent, skipped)
 	}
 	var heard []int16
@@ -50,7 +51,7 @@ func TestPlay(t *testing.T) {
 	if share := media.Dominant(heard, 450); share < 0.9 {
 		t.Errorf("450 Hz has %.2f of the energy", share)
 	}
-	if level := media.Level(heard[len(heard)-79:]); level > -60 {
+	if level := media.Level(heard[len(heard)-79:]); skipped == 0 && level > -60 {
 		t.Errorf("the end is filled with %.1f dB", level)
 	}
 }
@@ -391,5 +392,51 @@ func TestEngineEnds(t *testing.T) {
 	}
 	if n := e.PortsInUse(); n != 1 {
 		t.Errorf("%d ports in use, want the open one", n)
+	}
+}
+
+func TestIPv6(t *testing.T) {
+	t.Parallel()
+	e, err := media.NewEngine(media.Config{Bind: netip.IPv6Loopback()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- e.Run(ctx) }()
+	defer func() { cancel(); <-done }()
+	a, err := e.Open()
+	if err != nil {
+		t.Skipf("no IPv6 here: %v", err)
+	}
+	defer a.Close()
+	b := open(t, e)
+	// The legs agree by their own descriptions.
+	offer, err := sdp.ParseOffer(sdp.Offer(a.Describe(), []sdp.Codec{sdp.PCMU, sdp.PCMA}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, mb, err := sdp.Answer(offer, b.Describe(), []sdp.Codec{sdp.PCMA})
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer, err := sdp.ParseAnswer(body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ma, err := sdp.Accept(answer, sdp.PCMU, sdp.PCMA)
+	if err != nil {
+		t.Fatal(err)
+	}
+	start(t, a, ma, media.Options{})
+	start(t, b, mb, media.Options{NAT: true})
+	if err := a.SendDigit(within(t), '8', 40*time.Millisecond); err != nil {
+		t.Fatal(err)
+	}
+	if d := digit(t, b); d != '8' {
+		t.Error(d)
+	}
+	if x, y := a.Describe(), a.Describe(); x.ID != y.ID || y.Version != x.Version+1 || x.Addr != a.Local() {
+		t.Errorf("%+v then %+v", x, y)
 	}
 }

@@ -105,7 +105,7 @@ func (k *socket) send(b []byte) error {
 // It fails with EAGAIN when there is none.
 func (k *socket) receive(b []byte) (int, netip.AddrPort, error) {
 	if k.to == nil {
-		n, err := unix.Read(k.fd, b)
+		n, err := read(k.fd, b)
 		return n, netip.AddrPort{}, err
 	}
 	n, from, err := unix.Recvfrom(k.fd, b, unix.MSG_DONTWAIT)

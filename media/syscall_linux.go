@@ -16,6 +16,15 @@ func write(fd int, b []byte) error {
 	return nil
 }
 
+// read is read(2) in the same way.
+func read(fd int, b []byte) (int, error) {
+	n, _, errno := syscall.RawSyscall(unix.SYS_READ, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)))
+	if errno != 0 {
+		return 0, errno
+	}
+	return int(n), nil
+}
+
 // disconnect is connect(2) to no address, which x/sys cannot express.
 func disconnect(fd int, unspecified *unix.RawSockaddr) error {
 	if _, _, errno := syscall.RawSyscall(unix.SYS_CONNECT, uintptr(fd), uintptr(unsafe.Pointer(unspecified)), unsafe.Sizeof(*unspecified)); errno != 0 {
