@@ -40,6 +40,7 @@ type parser struct {
 	vias    int
 	length  int // Content-Length, -1 without one
 	contact *gosip.ContactHeader
+	dirty   bool // some line holds a control character
 }
 
 // parse reads one datagram, or one message as the framing of a stream cut it.
@@ -57,6 +58,7 @@ func parse(b []byte) (*message, error) {
 		return nil, errNotSIP
 	}
 	p.head = string(head)
+	p.dirty = hasControls(p.head)
 	if !ended {
 		p.fault("Header Section Not Ended")
 	}
@@ -110,8 +112,14 @@ func (p *parser) cut() string {
 	return line
 }
 
+// hasControls reports whether head holds a NUL, or a CR or LF that ends no line.
+func hasControls(head string) bool {
+	ends := strings.Count(head, "\r\n")
+	return strings.Count(head, "\n") != ends || strings.Count(head, "\r") != ends || strings.IndexByte(head, 0) >= 0
+}
+
 func (p *parser) sanitised(line string) string {
-	if strings.IndexByte(line, '\r') < 0 && strings.IndexByte(line, '\n') < 0 && strings.IndexByte(line, 0) < 0 {
+	if !p.dirty {
 		return line
 	}
 	b := []byte(line)
@@ -229,9 +237,9 @@ func isToken(s string) bool {
 }
 
 func tokenChar(c byte) bool {
-	switch {
-	case c|0x20 >= 'a' && c|0x20 <= 'z', c >= '0' && c <= '9':
+	switch c {
+	case '-', '.', '!', '%', '*', '_', '+', '`', '\'', '~':
 		return true
 	}
-	return strings.IndexByte("-.!%*_+`'~", c) >= 0
+	return isAlnum(c)
 }

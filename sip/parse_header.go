@@ -444,7 +444,17 @@ func paramValue(s string) bool {
 	if s[0] == '"' {
 		return closingQuote(s) == len(s)-1
 	}
-	return strings.IndexFunc(s, func(r rune) bool { return r <= ' ' || r == 0x7f || strings.ContainsRune(`",<>;`, r) }) < 0
+	for i := 0; i < len(s); i++ {
+		switch c := s[i]; c {
+		case '"', ',', '<', '>', ';', 0x7f:
+			return false
+		default:
+			if c <= ' ' {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // listItems yields the values of a comma-separated header, trimmed.
@@ -464,7 +474,7 @@ func listItems(s string) func(yield func(string) bool) {
 // in angle brackets.
 func cutOutside(s string, sep byte) (before, after string, found bool) {
 	if strings.IndexByte(s, '"') < 0 && strings.IndexByte(s, '<') < 0 {
-		return strings.Cut(s, string(rune(sep)))
+		return cutByte(s, sep)
 	}
 	quoted, bracketed := false, false
 	for i := 0; i < len(s); i++ {

@@ -26,8 +26,10 @@ func parseURI(s string) (gosip.Uri, error) {
 	if !ok || !isScheme(scheme) {
 		return u, errURIScheme
 	}
-	if strings.ContainsFunc(rest, func(r rune) bool { return r <= ' ' || r == 0x7f || r == '<' || r == '>' || r == '"' }) {
-		return u, errURIUser
+	for i := 0; i < len(rest); i++ {
+		if c := rest[i]; c <= ' ' || c == 0x7f || c == '<' || c == '>' || c == '"' {
+			return u, errURIUser
+		}
 	}
 	if !strings.EqualFold(scheme, "sip") && !strings.EqualFold(scheme, "sips") {
 		if err := gosip.ParseUri(s, &u); err != nil { // it knows no dots in schemes
@@ -132,7 +134,7 @@ func parseIPv6(s string) (string, bool) {
 func isHost(s string) bool {
 	for i := 0; i < len(s); i++ {
 		c := s[i]
-		if !(c|0x20 >= 'a' && c|0x20 <= 'z' || c >= '0' && c <= '9' || c == '.' || c == '-' || c == '_') {
+		if !isAlnum(c) && c != '.' && c != '-' && c != '_' {
 			return false
 		}
 	}
@@ -153,7 +155,7 @@ func parsePairs(s string, sep byte) (gosip.HeaderParams, error) {
 	out := make(gosip.HeaderParams, 0, 2)
 	for more := true; more; {
 		var pair string
-		pair, s, more = strings.Cut(s, string(rune(sep)))
+		pair, s, more = cutByte(s, sep)
 		name, value, _ := strings.Cut(pair, "=")
 		if name == "" && (more || len(out) == 0) || name == "" && value != "" {
 			return nil, errURIParam
@@ -166,6 +168,14 @@ func parsePairs(s string, sep byte) (gosip.HeaderParams, error) {
 		}
 	}
 	return out, nil
+}
+
+// cutByte is strings.Cut for one byte.
+func cutByte(s string, sep byte) (before, after string, found bool) {
+	if i := strings.IndexByte(s, sep); i >= 0 {
+		return s[:i], s[i+1:], true
+	}
+	return s, "", false
 }
 
 // lower is strings.ToLower for ASCII, free where nothing changes.
