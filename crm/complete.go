@@ -2,6 +2,7 @@ package crm
 
 import (
 	"context"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -24,12 +25,13 @@ type page struct {
 // complete finds the rest of a section whose search was cut. Lists filter by
 // the exact text stored, so it searches for the usual spellings and for each
 // spelling that it meets on the way, page by page. It is whole if all that the
-// cut search found, and that may be read, came up again: then no spelling was
-// beyond its reach as far as can be seen.
+// cut search found, and that may be read, came up again, and if no unusual
+// spelling stood alone: where one does, there are likely others never met.
 func (c *Client) complete(ctx context.Context, n call.Number, s section, m *matches) (whole bool, err error) {
 	w := &widening{client: c, section: s, number: n, matches: m, again: map[int]bool{}, texts: map[string]bool{}}
 	found := append([]int(nil), m.ids...)
-	for _, spelling := range n.Spellings(c.cfg.Country) {
+	usual := n.Spellings(c.cfg.Country)
+	for _, spelling := range usual {
 		w.search(spelling)
 	}
 	for _, id := range found {
@@ -51,7 +53,26 @@ func (c *Client) complete(ctx context.Context, n call.Number, s section, m *matc
 			return false, nil
 		}
 	}
-	return true, nil
+	return !w.alone(usual), nil
+}
+
+// alone reports whether a spelling that is none of the usual ones was met on one
+// entity only.
+func (w *widening) alone(usual []string) bool {
+	carriers := map[string]int{}
+	for _, r := range w.matches.rows {
+		for _, p := range r.phones {
+			if w.texts[p] && !slices.Contains(usual, p) {
+				carriers[p]++
+			}
+		}
+	}
+	for _, n := range carriers {
+		if n == 1 {
+			return true
+		}
+	}
+	return false
 }
 
 // widening is the state of one completion.

@@ -41,6 +41,14 @@ type Ending struct {
 type calls struct {
 	live     map[string]*Call // by call id
 	finished map[string]*Call
+	ids      []string // in the order of registration
+}
+
+func (c *calls) get(id string) *Call {
+	if live, ok := c.live[id]; ok {
+		return live
+	}
+	return c.finished[id]
 }
 
 // Calls are all calls, live and finished, in the order of registration.
@@ -48,19 +56,11 @@ func (p *Portal) Calls() []Call {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	var out []Call
-	for _, m := range []map[string]*Call{p.calls.finished, p.calls.live} {
-		for _, c := range m {
-			shown := *c
-			shown.Shown = slices.Clone(c.Shown)
-			out = append(out, shown)
-		}
+	for _, id := range p.calls.ids {
+		c := *p.calls.get(id)
+		c.Shown = slices.Clone(c.Shown)
+		out = append(out, c)
 	}
-	slices.SortFunc(out, func(a, b Call) int {
-		if c := a.Registered.Compare(b.Registered); c != 0 {
-			return c
-		}
-		return strings.Compare(a.ExternalID, b.ExternalID)
-	})
 	return out
 }
 
@@ -127,18 +127,19 @@ func register(p *Portal, c invocation) (answer, *Failure) {
 		fresh.Shown = []int{user}
 	}
 	p.calls.live[fresh.ID] = &fresh
+	p.calls.ids = append(p.calls.ids, fresh.ID)
 	return answer{result: fresh.registered(created)}, nil
 }
 
-// sameCall is a call of the last half hour that the portal takes for the same.
+// sameCall is the oldest call of the last half hour that the portal takes for
+// the same.
 func (p *Portal) sameCall(c Call) *Call {
-	for _, m := range []map[string]*Call{p.calls.live, p.calls.finished} {
-		for _, old := range m {
-			if old.User == c.User && normalise(old.Number) == normalise(c.Number) && old.Type == c.Type &&
-				(c.Line == "" || old.Line == c.Line) && (c.ExternalID == "" || old.ExternalID == c.ExternalID) &&
-				p.now().Sub(old.Registered) < callLife {
-				return old
-			}
+	for _, id := range p.calls.ids {
+		old := p.calls.get(id)
+		if old.User == c.User && normalise(old.Number) == normalise(c.Number) && old.Type == c.Type &&
+			(c.Line == "" || old.Line == c.Line) && (c.ExternalID == "" || old.ExternalID == c.ExternalID) &&
+			p.now().Sub(old.Registered) < callLife {
+			return old
 		}
 	}
 	return nil
