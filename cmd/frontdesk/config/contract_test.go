@@ -283,7 +283,7 @@ func TestFileThatCannotBeRead(t *testing.T) {
 func TestTooDeep(t *testing.T) {
 	t.Parallel()
 	for _, bad := range []string{
-		"a: " + strings.Repeat("[", 1<<20), "a: " + strings.Repeat("[\n", 1<<16), strings.Repeat("- ", 1<<20),
+		"a: " + strings.Repeat("[", 1<<15), "a: " + strings.Repeat("[\n", 1<<13), strings.Repeat("- ", 1<<15),
 		strings.Repeat("[", 100) + strings.Repeat("]", 100), "rules: " + strings.Repeat("[", 40) + strings.Repeat("]", 40),
 	} {
 		if _, problems := config.Parse("frontdesk.yaml", []byte(bad), none); !problems.HasErrors() {

@@ -69,11 +69,17 @@ var reference = regexp.MustCompile(`^["']?\$\{[^}]*\}["']?$`)
 
 const mask = "***"
 
+// longestLine is the longest line that is quoted at all, in characters.
+const longestLine = 4096
+
 // excerpt is a line as it may be shown, and the column at which what stood at
 // column now stands. Secrets are masked, control characters replaced, and a
 // long line is cut around the column.
 func (s *source) excerpt(line, column int) (string, int) {
 	runes := []rune(s.line(line))
+	if len(runes) > longestLine {
+		return "…", 1
+	}
 	hide := make([]bool, len(runes))
 	for _, p := range s.spans(line) {
 		for i := max(p.first-1, 0); i < min(p.last-1, len(runes)); i++ {
