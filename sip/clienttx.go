@@ -77,12 +77,16 @@ func (sh *shard) newClientTx(d *draft, f flow, branch string, deliver func(*mess
 
 func (tx *clientTx) invite() bool { return tx.key.method == gosip.INVITE }
 
-// reconnect sends the request over a new connection: the one it was meant for
-// has gone.
+// reconnect sends the request over a new connection, to where it says that it
+// goes if that is a peer: the one it was meant for has gone.
 func (tx *clientTx) reconnect(old flow, request []byte) {
 	ctx, cancel := context.WithTimeout(context.Background(), t2)
 	defer cancel()
-	f, err := tx.sh.stack.flowTo(ctx, old.network(), old.remote())
+	to := old.remote()
+	if addr, ok := literal(tx.draft.hop()); ok && tx.sh.stack.peerOf(addr) != nil {
+		to = addr
+	}
+	f, err := tx.sh.stack.flowTo(ctx, old.network(), to)
 	if err == nil {
 		err = f.send(request)
 	}

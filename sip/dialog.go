@@ -89,11 +89,7 @@ func (l *Leg) way(d *draft) flow {
 	if l.flow.reliable() {
 		return l.flow
 	}
-	hop := d.uri
-	if len(d.routes) > 0 && loose(d.routes[0]) {
-		hop = bareURI(d.routes[0])
-	}
-	addr, ok := literal(hop)
+	addr, ok := literal(d.hop())
 	if !ok || addr == l.flow.remote() || l.sh.stack.peerOf(addr) == nil {
 		return l.flow
 	}

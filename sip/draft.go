@@ -87,6 +87,14 @@ func (d *draft) followUp(method gosip.RequestMethod, to string) *draft {
 	}
 }
 
+// hop is the URI that d is sent to (section 8.1.2).
+func (d *draft) hop() string {
+	if len(d.routes) > 0 && loose(d.routes[0]) {
+		return bareURI(d.routes[0])
+	}
+	return d.uri
+}
+
 // newBranch begins with the cookie that tells it is unique.
 func newBranch() string { return gosip.RFC3261BranchMagicCookie + call.NewID() }
 

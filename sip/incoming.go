@@ -29,13 +29,13 @@ type Incoming struct {
 // newCall begins a call, or refuses it before there is anything to hold.
 func (sh *shard) newCall(base context.Context, m *message, key txKey) {
 	s := sh.stack
-	if s.full() {
-		s.stats.refused.Add(1)
-		sh.refuse(m, 503, "Service Unavailable", retryAfter(5))
-		return
-	}
 	if r := tooShort(m.req); r.code != 0 {
 		sh.refuse(m, r.code, r.reason, r.headers...)
+		return
+	}
+	if !s.admit() {
+		s.stats.refused.Add(1)
+		sh.refuse(m, 503, "Service Unavailable", retryAfter(5))
 		return
 	}
 	in := sh.newIncoming(m, key)
@@ -46,7 +46,6 @@ func (sh *shard) newCall(base context.Context, m *message, key txKey) {
 	in.tx.respond(hello)
 	ctx, cancel := context.WithCancelCause(base)
 	in.cancel = cancel
-	s.calls.active.Add(1)
 	go s.serve(ctx, in)
 }
 

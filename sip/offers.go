@@ -84,6 +84,9 @@ func (l *Leg) updated(tx *serverTx, m *message) {
 	refusal := tooShort(m.req)
 	if len(r.Body) > 0 && refusal.code == 0 {
 		refusal = l.offers.pending()
+		if refusal.code == 0 && l.state == early { // the offer of their INVITE comes first
+			refusal = response{code: 500, reason: "Server Internal Error", headers: []Header{retryAfter(3)}}
+		}
 	}
 	if refusal.code != 0 {
 		tx.respond(refusal)

@@ -11,6 +11,9 @@ import (
 // minSE is the shortest session timer we take (RFC 4028 section 5).
 const minSE = 90 * time.Second
 
+// leastSE bounds how often the other side can make us refresh.
+const leastSE = 30 * time.Second
+
 // sessionTimer ends a session that the other side has forgotten (RFC 4028).
 type sessionTimer struct {
 	interval time.Duration
@@ -78,7 +81,7 @@ func (l *Leg) agreed(res *gosip.Response) {
 		l.startRefresh(0, false)
 		return
 	}
-	l.startRefresh(max(d, minSE), refresher != "uas")
+	l.startRefresh(max(d, leastSE), refresher != "uas")
 }
 
 // startRefresh replaces the timer: at half of d we refresh, or shortly before

@@ -157,9 +157,16 @@ func (s *Stack) Drain() { s.draining.Store(true) }
 // Active is the number of incoming calls being served.
 func (s *Stack) Active() int { return int(s.calls.active.Load()) }
 
-// full reports whether one more call would be one too many.
-func (s *Stack) full() bool {
-	return s.draining.Load() || s.cfg.MaxCalls > 0 && s.Active() >= s.cfg.MaxCalls
+// admit counts one more call, unless it would be one too many.
+func (s *Stack) admit() bool {
+	if s.draining.Load() {
+		return false
+	}
+	if n := s.calls.active.Add(1); s.cfg.MaxCalls > 0 && n > int64(s.cfg.MaxCalls) {
+		s.calls.active.Add(-1)
+		return false
+	}
+	return true
 }
 
 // dispatch hands m to the shard of its Call-ID. It runs on the readers'

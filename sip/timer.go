@@ -51,6 +51,9 @@ func newWheel(now time.Time) *wheel {
 // start sets t to fire d after now; a timer that was set is moved.
 func (w *wheel) start(t *timer, now time.Time, d time.Duration) {
 	w.stop(t)
+	if w.count == 0 { // the hand stood still
+		w.hand = max(w.hand, int64(now.Sub(w.epoch)/slot))
+	}
 	t.due = max(int64((now.Sub(w.epoch)+d+slot-1)/slot), w.hand+1)
 	w.insert(t)
 }
@@ -82,9 +85,6 @@ func (w *wheel) stop(t *timer) {
 // advance fires all that is due by now, slot by slot.
 func (w *wheel) advance(now time.Time) {
 	target := int64(now.Sub(w.epoch) / slot)
-	if target-w.hand > slots && w.count == 0 {
-		w.hand = target
-	}
 	for w.hand < target {
 		w.hand++
 		w.fireSlot(&w.ring[w.hand&(slots-1)])
