@@ -105,12 +105,19 @@ func (p *pacer) pending() (time.Time, bool) {
 
 // catchUp works all ticks up to now, or leaves out those that are too old.
 func (p *pacer) catchUp(now int64) {
-	if now-p.next > skipTicks {
+	if p.behind(now) > skipTicks {
 		p.skip(now)
 	}
-	for p.next <= now { // only this goroutine moves next while streams are there
+	for p.behind(now) >= 0 {
 		p.work(now)
 	}
+}
+
+// behind is by how many ticks the next one is late.
+func (p *pacer) behind(now int64) int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return now - p.next
 }
 
 // work sends the frames of one tick.

@@ -25,7 +25,8 @@ type link struct {
 // cause; or ErrSilent when a leg has sent nothing for Config.Silence, or
 // ErrClosed. Each leg goes on with the stream it began: one SSRC, sequence
 // numbers and timestamps without a step, its own payload types. PCMA and PCMU
-// are turned into each other. Start may be called meanwhile for either leg.
+// are turned into each other. Start may be called meanwhile for either leg. A
+// leg relayed with itself hears its own echo.
 func (e *Engine) Relay(ctx context.Context, a, b *Session) error {
 	l := &link{a: a, b: b}
 	if err := l.join(); err != nil {
@@ -36,9 +37,17 @@ func (e *Engine) Relay(ctx context.Context, a, b *Session) error {
 	return err
 }
 
+// legs are the sessions of the link, each once.
+func (l *link) legs() []*Session {
+	if l.a == l.b {
+		return []*Session{l.a}
+	}
+	return []*Session{l.a, l.b}
+}
+
 // join makes the link that of both sessions, and connects them.
 func (l *link) join() error {
-	for _, s := range []*Session{l.a, l.b} {
+	for _, s := range l.legs() {
 		s.mu.Lock()
 		taken := s.link != nil
 		if !taken {
@@ -66,6 +75,9 @@ func (l *link) connect() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	a, b := l.a.negotiated(l), l.b.negotiated(l)
+	if l.a == l.b {
+		return l.a.setRoute(newRoute(a, a, l.a.out))
+	}
 	return errors.Join(l.a.setRoute(newRoute(a, b, l.b.out)), l.b.setRoute(newRoute(b, a, l.a.out)))
 }
 
@@ -92,7 +104,7 @@ func (s *Session) setRoute(r *route) error {
 
 // part ends the link.
 func (l *link) part() {
-	for _, s := range []*Session{l.a, l.b} {
+	for _, s := range l.legs() {
 		s.mu.Lock()
 		mine := s.link == l
 		if mine {
@@ -136,14 +148,14 @@ func (l *link) watch(ctx context.Context, e *Engine) error {
 // may be silent, so the longer time counts for both.
 func (l *link) silent(now time.Time, limits Silence) error {
 	limit := limits.Talking
-	for _, s := range []*Session{l.a, l.b} {
+	for _, s := range l.legs() {
 		s.mu.Lock()
 		if s.media.Codec == "" || s.media.Held() {
 			limit = limits.Held
 		}
 		s.mu.Unlock()
 	}
-	for _, s := range []*Session{l.a, l.b} {
+	for _, s := range l.legs() {
 		s.in.mu.Lock()
 		quiet := now.Sub(s.in.stats.last)
 		s.in.mu.Unlock()

@@ -298,6 +298,27 @@ func TestRelayEndsWithALeg(t *testing.T) {
 	}
 }
 
+func TestEcho(t *testing.T) {
+	t.Parallel()
+	e := run(t, media.Config{})
+	s := open(t, e)
+	p := newPeer(t, s.Local())
+	start(t, s, alaw(p.addr()), media.Options{})
+	ctx, stop := context.WithCancel(within(t))
+	done := make(chan error, 1)
+	go func() { done <- e.Relay(ctx, s, s) }()
+	br := bridge{caller: p, callee: p, types: [2]uint8{8, 8}}
+	br.settle(t)
+	p.audio(8, []byte{1, 2, 3})
+	if got := p.receive(); string(got.Payload) != "\x01\x02\x03" || got.SSRC == p.next.SSRC {
+		t.Error(got)
+	}
+	stop()
+	if err := <-done; !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+}
+
 func TestKeysDuringRelay(t *testing.T) {
 	t.Parallel()
 	br := relay(t, media.Config{}, alaw(netip.AddrPort{}), callee96())

@@ -156,7 +156,8 @@ func (s *Session) Inject(digit byte) {
 }
 
 // Received has fn called for every RTP packet from the peer, by the engine's
-// reader: it must be quick, and keep nothing of the payload. nil ends that.
+// reader: it must be quick, keep nothing of the payload, and call no method of
+// the session. nil ends that.
 // It is for telephones in tests and for recording.
 func (s *Session) Received(fn func(payloadType uint8, payload []byte)) error {
 	s.in.mu.Lock()

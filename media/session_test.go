@@ -147,9 +147,12 @@ func TestDigits(t *testing.T) {
 			ma.TelephoneEvent, mb.TelephoneEvent = events, events
 			start(t, a, ma, media.Options{})
 			start(t, b, mb, media.Options{})
-			const keys = "1590*#AD"
+			keys, press := "1590*#AD", 60*time.Millisecond
+			if events == 0 {
+				keys, press = "15#D", 400*time.Millisecond // a busy machine leaves frames out
+			}
 			for i := range keys {
-				if err := a.SendDigit(within(t), keys[i], 60*time.Millisecond); err != nil {
+				if err := a.SendDigit(within(t), keys[i], press); err != nil {
 					t.Fatal(err)
 				}
 				if got := digit(t, b); got != keys[i] {
