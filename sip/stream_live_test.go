@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 // startStack serves TCP on loopback; every call is declined.
@@ -93,4 +95,32 @@ func TestStackSurvivesResets(t *testing.T) {
 		default:
 		}
 	}
+}
+
+// The names and labels of all metrics fit together, and are read while calls
+// come in.
+func TestStackCollectors(t *testing.T) {
+	t.Parallel()
+	s := startStack(t)
+	r := prometheus.NewPedanticRegistry()
+	for _, c := range s.Collectors() {
+		if err := r.Register(c); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c := dial(t, "127.0.0.1", s.Addr("tcp"))
+	say(t, c, []byte(callNumber(0)))
+	statusLines(t, c, 2)
+	families, err := r.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			if f.GetName() == "frontdesk_sip_requests_total" && m.GetLabel()[0].GetValue() == "INVITE" && m.GetCounter().GetValue() == 1 {
+				return
+			}
+		}
+	}
+	t.Error("the INVITE is not counted")
 }
