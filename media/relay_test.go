@@ -140,11 +140,10 @@ func TestRelayContinuesTheGreeting(t *testing.T) {
 	start(t, b, m, media.Options{})
 	br := bridge{a: a, b: b, caller: caller, callee: callee}
 	greeting := caller.receive()
-	for range 2 {
-		caller.receive()
+	last := greeting.Header
+	for range a.Stats().Sent - 1 { // a busy machine leaves frames out
+		last = caller.receive().Header
 	}
-	last := caller.next // only to have a header
-	last.SequenceNumber, last.Timestamp = greeting.SequenceNumber+2, greeting.Timestamp+2*160
 	var marks int
 	for i := range 300 {
 		if i%100 == 50 {
@@ -172,10 +171,11 @@ func TestRelayContinuesTheGreeting(t *testing.T) {
 		t.Errorf("%d markers, want one per source", marks)
 	}
 	// An announcement in the middle takes the stream over and gives it back.
+	before := a.Stats().Sent
 	if err := br.a.Play(within(t), media.NewClip(media.Tone(440, 40*time.Millisecond))); err != nil {
 		t.Fatal(err)
 	}
-	for range 2 {
+	for range a.Stats().Sent - before {
 		if p := caller.receive(); p.SequenceNumber != last.SequenceNumber+1 {
 			t.Fatalf("the announcement: %+v", p.Header)
 		} else {
