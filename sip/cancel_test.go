@@ -92,6 +92,9 @@ func TestCancelAgainstAnswer(t *testing.T) {
 		for i := range 200 {
 			c := u.call(fmt.Sprintf("race-%d", i))
 			c.send(c.request("INVITE", offerSDP))
+			if i%2 == 1 {
+				c.want("SIP/2.0 100")
+			}
 			c.send(c.again("CANCEL"))
 			finals := map[string]string{}
 			for len(finals) < 2 {
@@ -123,7 +126,9 @@ func TestCancelAgainstAnswer(t *testing.T) {
 				t.Fatalf("round %d: %s", i, final)
 			}
 		}
-		t.Log(won)
+		if len(won) != 2 {
+			t.Errorf("only one side ever won: %v", won)
+		}
 	})
 }
 
