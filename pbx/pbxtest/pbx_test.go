@@ -303,7 +303,7 @@ func TestCallOutOfThePBX(t *testing.T) {
 	calls := make(chan *siptest.Call, 1)
 	trunk := newTrunk(t, siptest.Config{Serve: func(ctx context.Context, c *siptest.Call) {
 		calls <- c
-		if err := c.Answer(ctx); err != nil {
+		if err := c.Answer(ctx); err != nil && ctx.Err() == nil { // the caller may hang up at once
 			t.Error(err)
 		}
 		<-ctx.Done()

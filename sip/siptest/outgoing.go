@@ -34,7 +34,6 @@ func (p *Phone) Call(ctx context.Context, o Options) (*Call, error) {
 	if o.From.Host == "" {
 		o.From.Host = p.Addr().String()
 	}
-	quiet := context.WithoutCancel(ctx)
 	c, err := p.newCall()
 	if err != nil {
 		return nil, fmt.Errorf("calling %s: %w", o.To, err)
@@ -45,7 +44,11 @@ func (p *Phone) Call(ctx context.Context, o Options) (*Call, error) {
 		_ = c.sound.close() // the first error is the one to tell
 		return nil, fmt.Errorf("calling %s: %w", o.To, err)
 	}
-	p.calls.Go(func() { c.follow(quiet, out) })
+	p.calls.Go(func() {
+		ctx, cancel := p.lasting(ctx)
+		defer cancel()
+		c.follow(ctx, out)
+	})
 	return c, nil
 }
 
@@ -76,7 +79,7 @@ func (c *Call) dial(ctx context.Context, target string, node netip.AddrPort) (*s
 // follow is the goroutine of a call we placed: its answers, redirects, and then
 // the talk.
 func (c *Call) follow(ctx context.Context, out *sip.Outgoing) {
-	final := c.answers(out)
+	final := c.answers(ctx, out)
 	for hop := 0; final != nil && final.Code/100 == 3 && len(final.Contacts) > 0 && !c.opts.NoFollow && hop < maxHops; hop++ {
 		next, err := c.dial(ctx, final.Contacts[0], netip.AddrPort{})
 		if err != nil {
@@ -84,7 +87,7 @@ func (c *Call) follow(ctx context.Context, out *sip.Outgoing) {
 			break
 		}
 		out = next
-		final = c.answers(out)
+		final = c.answers(ctx, out)
 	}
 	c.change(func() { c.final = final })
 	c.serve(ctx, out.Leg)
@@ -93,19 +96,31 @@ func (c *Call) follow(ctx context.Context, out *sip.Outgoing) {
 
 // answers notes all answers to an INVITE and returns the final one, nil where
 // the call was given up.
-func (c *Call) answers(out *sip.Outgoing) (final *sip.Response) {
-	for r := range out.Responses() {
-		if len(r.Body) > 0 && r.Code < 300 {
-			if err := c.sound.accept(r.Body); err != nil {
-				c.phone.cfg.Logger.Error("description in an answer", "code", r.Code, "error", err)
+func (c *Call) answers(ctx context.Context, out *sip.Outgoing) (final *sip.Response) {
+	for {
+		select {
+		case r, more := <-out.Responses():
+			if !more {
+				return final
 			}
-		}
-		c.change(func() { c.codes = append(c.codes, r.Code) })
-		if r.Code >= 200 {
-			final = r
+			c.answered(r)
+			if r.Code >= 200 {
+				final = r
+			}
+		case <-ctx.Done():
+			return final
 		}
 	}
-	return final
+}
+
+// answered notes an answer, and talks by its description.
+func (c *Call) answered(r *sip.Response) {
+	if len(r.Body) > 0 && r.Code < 300 {
+		if err := c.sound.accept(r.Body); err != nil {
+			c.phone.cfg.Logger.Error("description in an answer", "code", r.Code, "error", err)
+		}
+	}
+	c.change(func() { c.codes = append(c.codes, r.Code) })
 }
 
 // WaitCode waits until our INVITE was answered with code, on the way or at

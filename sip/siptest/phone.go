@@ -50,7 +50,7 @@ type Phone struct {
 	engine *media.Engine
 	ladder *Ladder
 	calls  tasks         // goroutines of calls
-	done   chan struct{} // closed when Run ends
+	done   chan struct{} // closed when the stack has ended
 }
 
 // NewPhone opens a phone's port. Nothing is sent or answered before Run.
@@ -94,12 +94,12 @@ func (p *Phone) open(l sip.Listener) (err error) {
 
 // Run makes the phone work until ctx ends; then its calls are hung up.
 func (p *Phone) Run(ctx context.Context) error {
-	defer close(p.done)
 	g, gctx := errgroup.WithContext(context.WithoutCancel(ctx))
 	stop, cancel := context.WithCancel(gctx)
 	g.Go(func() error {
 		defer cancel() // sound goes on until the last call has ended
 		err := p.stack.Run(ctx)
+		close(p.done)
 		p.calls.finish()
 		return err
 	})
@@ -142,6 +142,19 @@ func (p *Phone) newCall() (*Call, error) {
 	return &Call{phone: p, sound: s, done: make(chan struct{})}, nil
 }
 
+// lasting is a context for what outlives ctx, but not the phone.
+func (p *Phone) lasting(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	go func() {
+		select {
+		case <-p.done:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, cancel
+}
+
 // handler keeps ServeInvite out of Phone's own methods.
 type handler struct{ *Phone }
 
@@ -151,7 +164,7 @@ func (h handler) ServeInvite(ctx context.Context, in *sip.Incoming) {
 		_ = in.Reject(480, "") // it fails where the caller is gone already
 		return
 	}
-	quiet, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	quiet, cancel := h.lasting(ctx)
 	defer cancel()
 	c, err := h.newCall()
 	if err != nil {

@@ -293,15 +293,37 @@ func TestLadder(t *testing.T) {
 
 func TestPhoneStopsWithCallsUp(t *testing.T) {
 	t.Parallel()
-	callee, calls := answering(t, siptest.Config{}, 440)
-	caller, err := siptest.NewPhone(t.Context(), siptest.Config{})
-	must(t, err)
-	ctx, stop := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- caller.Run(ctx) }()
-	c := dial(t, caller, callee, siptest.Options{})
-	stop()
-	must(t, <-done)
-	must(t, c.WaitDone(limit(t)))
-	must(t, (<-calls).WaitDone(limit(t)))
+	for name, answer := range map[string]bool{"talking": true, "ringing": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			callee := start(t, siptest.Config{Serve: func(ctx context.Context, c *siptest.Call) {
+				err := c.Ring()
+				if answer {
+					err = errors.Join(err, c.Answer(ctx))
+				}
+				if err != nil && ctx.Err() == nil {
+					t.Error(err)
+				}
+				<-ctx.Done()
+			}})
+			caller, err := siptest.NewPhone(t.Context(), siptest.Config{})
+			must(t, err)
+			ctx, stop := context.WithCancel(context.Background())
+			done := make(chan error, 1)
+			go func() { done <- caller.Run(ctx) }()
+			c, err := caller.Call(limit(t), siptest.Options{To: callee.URI("201")})
+			must(t, err)
+			code := 180
+			if answer {
+				code = 200
+			}
+			must(t, c.WaitCode(limit(t), code))
+			stop()
+			must(t, <-done)
+			must(t, c.WaitDone(limit(t)))
+			if n := caller.PortsInUse(); n != 0 {
+				t.Errorf("%d RTP ports are still in use", n)
+			}
+		})
+	}
 }

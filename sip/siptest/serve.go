@@ -20,7 +20,7 @@ func (c *Call) serve(ctx context.Context, leg *sip.Leg) {
 			}
 		case <-leg.Done():
 			return
-		case <-c.phone.done:
+		case <-ctx.Done():
 			return
 		}
 	}
