@@ -1,6 +1,7 @@
 package sip
 
 import (
+	"bytes"
 	"strconv"
 	"strings"
 
@@ -37,7 +38,7 @@ type draftBody struct {
 
 // render writes d with the branch it is sent under, as seen from f.
 func (d *draft) render(s *Stack, f flow, branch string) []byte {
-	var b strings.Builder
+	var b bytes.Buffer
 	b.Grow(640 + len(d.body))
 	b.WriteString(string(d.method))
 	b.WriteByte(' ')
@@ -70,7 +71,7 @@ func (d *draft) render(s *Stack, f flow, branch string) []byte {
 		writeHeader(&b, h.Name, h.Value)
 	}
 	writeBody(&b, d.contentType, d.body)
-	return []byte(b.String())
+	return b.Bytes()
 }
 
 // followUp is the ACK (of a final answer that is no 2xx) or the CANCEL that

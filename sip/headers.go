@@ -1,6 +1,7 @@
 package sip
 
 import (
+	"bytes"
 	"strconv"
 	"strings"
 
@@ -80,7 +81,7 @@ func callID(m *message) string {
 }
 
 // writeHeader writes one header line; neither name nor value can break it.
-func writeHeader(b *strings.Builder, name, val string) {
+func writeHeader(b *bytes.Buffer, name, val string) {
 	b.WriteString(clean(name))
 	b.WriteString(": ")
 	b.WriteString(clean(val))
@@ -88,7 +89,7 @@ func writeHeader(b *strings.Builder, name, val string) {
 }
 
 // writeBody ends the header and writes the body.
-func writeBody(b *strings.Builder, contentType string, body []byte) {
+func writeBody(b *bytes.Buffer, contentType string, body []byte) {
 	if len(body) > 0 {
 		writeHeader(b, "Content-Type", contentType)
 	}

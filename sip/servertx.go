@@ -1,6 +1,7 @@
 package sip
 
 import (
+	"bytes"
 	"strconv"
 	"strings"
 	"time"
@@ -85,17 +86,17 @@ type serverTx struct {
 
 // responseHead is what the responses to one request have in common.
 type responseHead struct {
-	common string // Via, From, Call-ID, CSeq and our call id, with line ends
+	common []byte // Via, From, Call-ID, CSeq and our call id, with line ends
 	to     string // the To line up to where a tag of ours goes
 	tag    string // that tag; empty where the request had one
 	call   string // our call id; may be empty
-	routes string // Record-Route lines, for responses that make a dialog
+	routes []byte // Record-Route lines, for responses that make a dialog
 }
 
 // newResponseHead takes from req what its responses carry (section 8.2.6).
 // tag is given to requests that have no To tag.
 func newResponseHead(req *gosip.Request, tag, call string) responseHead {
-	var common, routes strings.Builder
+	var common, routes bytes.Buffer
 	common.Grow(512)
 	h := responseHead{call: call}
 	for _, header := range req.Headers() {
@@ -116,7 +117,7 @@ func newResponseHead(req *gosip.Request, tag, call string) responseHead {
 	if call != "" {
 		writeHeader(&common, callHeader, call)
 	}
-	h.common, h.routes = common.String(), routes.String()
+	h.common, h.routes = common.Bytes(), routes.Bytes()
 	return h
 }
 
@@ -132,14 +133,14 @@ type response struct {
 
 // render writes r. Only a 100 goes without our tag.
 func (h *responseHead) render(r response, agent string) []byte {
-	var b strings.Builder
+	var b bytes.Buffer
 	b.Grow(len(h.common) + len(h.to) + len(h.routes) + len(r.body) + 512)
 	b.WriteString("SIP/2.0 ")
 	b.WriteString(strconv.Itoa(r.code))
 	b.WriteByte(' ')
 	b.WriteString(clean(r.reason))
 	b.WriteString("\r\n")
-	b.WriteString(h.common)
+	b.Write(h.common)
 	b.WriteString(h.to)
 	if h.tag != "" && r.code > 100 {
 		b.WriteString(";tag=")
@@ -147,7 +148,7 @@ func (h *responseHead) render(r response, agent string) []byte {
 	}
 	b.WriteString("\r\n")
 	if r.contact != "" {
-		b.WriteString(h.routes)
+		b.Write(h.routes)
 		writeHeader(&b, "Contact", r.contact)
 	}
 	if agent != "" {
@@ -157,7 +158,7 @@ func (h *responseHead) render(r response, agent string) []byte {
 		writeHeader(&b, x.Name, x.Value)
 	}
 	writeBody(&b, r.contentType, r.body)
-	return []byte(b.String())
+	return b.Bytes()
 }
 
 // newServerTx begins the transaction of m.
