@@ -1,6 +1,10 @@
 package media
 
-import "math"
+import (
+	"math"
+
+	"frontdesk/media/sdp"
+)
 
 // keypad holds the digits by row and column.
 const keypad = "123A456B789C*0#D"
@@ -37,6 +41,7 @@ type detector struct {
 	misses     int  // blocks running without it
 	next       byte // what the last blocks have shown instead
 	hits       int  // how many of them
+	pcm        []int16
 }
 
 // group is four frequencies: the filter's coefficient, and the angles of one
@@ -66,6 +71,12 @@ func newGroup(freq func(int) float64) (g group) {
 
 func newDetector() *detector {
 	return &detector{rows: newGroup(rowFreq), cols: newGroup(colFreq)}
+}
+
+// hear takes a packet's payload.
+func (d *detector) hear(codec sdp.Codec, payload []byte, found func(digit byte)) {
+	d.pcm = Decode(d.pcm[:0], codec, payload)
+	d.feed(d.pcm, found)
 }
 
 // feed takes samples and calls found for each digit that begins.

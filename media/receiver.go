@@ -20,7 +20,6 @@ type receiver struct {
 	latch  bool // the peer's address is still to be learnt
 	events eventReceiver
 	tones  *detector // in-band digits, nil if not wanted
-	pcm    []int16   // a packet's samples for it
 	heard  func(payload uint8, body []byte)
 	route  *route // where audio goes, nil if nowhere
 	stats  heard
@@ -124,8 +123,7 @@ func (r *receiver) take(b []byte, from netip.AddrPort, now time.Time) {
 	case p.payload == r.media.TelephoneEvent && p.payload != 0:
 		r.event(p, now)
 	case r.tones != nil && p.payload == r.media.Payload:
-		r.pcm = Decode(r.pcm[:0], r.media.Codec, p.body)
-		r.tones.feed(r.pcm, func(digit byte) { r.keys.pressed(digit, byTone, now) })
+		r.tones.hear(r.media.Codec, p.body, func(digit byte) { r.keys.pressed(digit, byTone, now) })
 	}
 	if r.heard != nil {
 		r.heard(p.payload, p.body)

@@ -39,15 +39,14 @@ type sender struct {
 
 // outFormat is what was negotiated for sending.
 type outFormat struct {
-	codec    sdp.Codec
-	payload  uint8
-	event    uint8 // 0: none
-	started  bool
-	muted    bool   // the peer takes nothing: time passes, nothing is sent
-	ticks    int64  // of a frame
-	samples  uint32 // of a frame
-	perTick  uint32 // samples
-	duration time.Duration
+	codec   sdp.Codec
+	payload uint8
+	event   uint8 // 0: none
+	started bool
+	muted   bool   // the peer takes nothing: time passes, nothing is sent
+	ticks   int64  // of a frame
+	samples uint32 // of a frame
+	perTick uint32 // samples
 }
 
 // position is where the stream is.
@@ -96,11 +95,10 @@ func (s *sender) configure(m sdp.Media) {
 	rate := m.Codec.Rate()
 	s.format = outFormat{
 		codec: m.Codec, payload: m.Payload, event: m.TelephoneEvent, started: true,
-		muted:    !m.Direction.Sends() || !m.Addr.IsValid(),
-		ticks:    int64(m.Ptime / tick),
-		samples:  uint32(m.Ptime * time.Duration(rate) / time.Second),
-		perTick:  uint32(tick * time.Duration(rate) / time.Second),
-		duration: m.Ptime,
+		muted:   !m.Direction.Sends() || !m.Addr.IsValid(),
+		ticks:   int64(m.Ptime / tick),
+		samples: uint32(m.Ptime * time.Duration(rate) / time.Second),
+		perTick: uint32(tick * time.Duration(rate) / time.Second),
 	}
 	if s.play.clip == nil {
 		return
