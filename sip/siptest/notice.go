@@ -57,13 +57,19 @@ type tasks struct {
 	running int
 }
 
-// Go runs f.
+// Go runs f on a goroutine of its own.
 func (t *tasks) Go(f func()) {
-	t.change(func() { t.running++ })
+	leave := t.enter()
 	go func() {
-		defer t.change(func() { t.running-- })
+		defer leave()
 		f()
 	}()
+}
+
+// enter counts the caller's goroutine in, until leave.
+func (t *tasks) enter() (leave func()) {
+	t.change(func() { t.running++ })
+	return func() { t.change(func() { t.running-- }) }
 }
 
 // finish waits until none is running.

@@ -164,8 +164,9 @@ func (h handler) ServeInvite(ctx context.Context, in *sip.Incoming) {
 		_ = in.Reject(480, "") // it fails where the caller is gone already
 		return
 	}
-	quiet, cancel := h.lasting(ctx)
-	defer cancel()
+	defer h.calls.enter()() // the stack does not wait for ever, Run does
+	quiet, end := h.lasting(ctx)
+	defer end()
 	c, err := h.newCall()
 	if err != nil {
 		h.cfg.Logger.Error("no media for a call", "error", err)
@@ -177,7 +178,9 @@ func (h handler) ServeInvite(ctx context.Context, in *sip.Incoming) {
 	served.Go(func() { c.serve(quiet, in.Leg) })
 	h.cfg.Serve(ctx, c)
 	_ = in.Reject(500, "") // nothing happens where there was a final answer
-	_ = in.Bye(quiet, "")  // nor where the session is over
+	now, cancel := context.WithCancel(quiet)
+	cancel()
+	_ = in.Bye(now, "") // nor where the session is over; nobody waits for the other side's word on it
 	served.Wait()
 	c.end(in.Err())
 }
