@@ -82,6 +82,7 @@ func newDirectory(cfg *config.Config, log *slog.Logger) (*crm.Client, error) {
 	}
 	return crm.New(crm.Config{
 		Webhook: crm.Webhook(b.Webhook.Reveal()), Country: cfg.Country, Zone: cfg.Zone, Logger: log,
+		Rate: crm.Rate{PerSecond: float64(b.Rate.PerSecond), Burst: b.Rate.Burst},
 		Fields: crm.Fields{
 			Manager: b.Fields.Manager, Temporary: b.Fields.TemporaryManager, Until: b.Fields.TemporaryUntil,
 			Direct: b.Fields.Direct, NoSticky: b.Fields.NoSticking, Sticky: b.Fields.StickyMinutes,

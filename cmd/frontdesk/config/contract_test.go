@@ -77,6 +77,7 @@ func TestContract(t *testing.T) {
 		{"crm.deadline", s(c.CRM.Deadline), "2.5s"},
 		{"crm.bitrix24.webhook", c.CRM.Bitrix24.Webhook.Reveal(), "http://127.0.0.1:9000/rest/1/secret/"},
 		{"crm.bitrix24.fields", c.CRM.Bitrix24.Fields, "{UF_CRM_FD_MANAGER UF_CRM_FD_TEMP_MANAGER UF_CRM_FD_TEMP_UNTIL UF_CRM_FD_DIRECT UF_CRM_FD_NO_STICKY UF_USR_FD_STICKY}"},
+		{"crm.bitrix24.rate", c.CRM.Bitrix24.Rate, "{2 40}"},
 		{"crm.mirror", c.CRM.Mirror, "{true 24h0m0s 5m0s}"},
 		{"crm.placeholder", c.CRM.Placeholder, "0"},
 		{"crm.leads", c.CRM.Leads, "{false ignore []}"},
@@ -262,8 +263,11 @@ func TestRestart(t *testing.T) {
 	if got := a.Restart(mustLoad(t, strings.Replace(config.Example(), "ring: 25s", "ring: 20s", 1), none)); got != nil {
 		t.Errorf("a reload is enough, yet %v", got)
 	}
-	b := mustLoad(t, "sip: {listen: [udp://127.0.0.1:5062]}\nmedia: {ports: 30000-31999}\nhttp: {listen: 127.0.0.1:8081}\nstore: sqlite:other.db\n", none)
-	want := []string{"sip.listen", "media.ports", "http.listen", "store"}
+	b := mustLoad(t, "sip: {listen: [udp://127.0.0.1:5062]}\nmedia: {ports: 30000-31999}\nhttp: {listen: 127.0.0.1:8081}\nstore: sqlite:other.db\n"+
+		"crm: {bitrix24: {webhook: http://127.0.0.1:9001/rest/1/secret/, fields: {direct: UF_CRM_DIRECT}, rate: {per_second: 5}}}\n", none)
+	want := []string{
+		"sip.listen", "media.ports", "http.listen", "crm.bitrix24.webhook", "crm.bitrix24.fields", "crm.bitrix24.rate", "store",
+	}
 	if diff := cmp.Diff(want, a.Restart(b)); diff != "" {
 		t.Error(diff)
 	}

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"frontdesk/call"
+	"frontdesk/crm"
 )
 
 const day = 24 * time.Hour
@@ -52,6 +53,7 @@ func defaultParties() Parties {
 					TemporaryUntil: "UF_CRM_FD_TEMP_UNTIL", Direct: "UF_CRM_FD_DIRECT",
 					NoSticking: "UF_CRM_FD_NO_STICKY", StickyMinutes: "UF_USR_FD_STICKY",
 				},
+				Rate: Rate{PerSecond: crm.DefaultRate, Burst: crm.DefaultBurst},
 			},
 			Mirror: Mirror{Enabled: true, MaxAge: day, Every: 5 * time.Minute},
 			Leads:  Leads{Closed: "ignore"},

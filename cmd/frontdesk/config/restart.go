@@ -18,6 +18,9 @@ func (c *Config) Restart(other *Config) []string {
 		{"sip.unknown_source", c.SIP.UnknownSource, other.SIP.UnknownSource},
 		{"media.ports", c.Media.Ports, other.Media.Ports},
 		{"http.listen", c.HTTP.Listen, other.HTTP.Listen},
+		{"crm.bitrix24.webhook", c.CRM.Bitrix24.Webhook.Reveal(), other.CRM.Bitrix24.Webhook.Reveal()},
+		{"crm.bitrix24.fields", c.CRM.Bitrix24.Fields, other.CRM.Bitrix24.Fields},
+		{"crm.bitrix24.rate", c.CRM.Bitrix24.Rate, other.CRM.Bitrix24.Rate},
 		{"store", c.Store.Reveal(), other.Store.Reveal()},
 		{"log.format", c.Log.Format, other.Log.Format},
 	} {

@@ -26,6 +26,16 @@ type Bitrix24 struct {
 	Employees map[int]Secret `yaml:"employees"`
 	// Codes of the user fields; frontdesk bitrix24 setup creates them.
 	Fields Fields `yaml:"fields"`
+	// Requests to the portal: below what its plan allows, which all programs at this address share.
+	Rate Rate `yaml:"rate"`
+}
+
+// Rate bounds the requests to the portal.
+type Rate struct {
+	// Requests a second: most plans allow 2, Enterprise 5.
+	PerSecond int `yaml:"per_second" jsonschema:"minimum=1,maximum=1000"`
+	// Requests at once after a pause; look-ups may borrow a quarter more. Most plans allow 50, Enterprise 250.
+	Burst int `yaml:"burst" jsonschema:"minimum=1,maximum=10000"`
 }
 
 // App is an OAuth local application.
