@@ -8,7 +8,9 @@ import (
 
 	"frontdesk/b2bua"
 	"frontdesk/call"
+	"frontdesk/media/sdp"
 	"frontdesk/pbx/pbxtest"
+	"frontdesk/sip"
 )
 
 var bridged = transfers(call.TransferBridge)
@@ -266,4 +268,29 @@ func TestDigitsDuringTalk(t *testing.T) {
 	}
 	r.must(c.Hangup(r.ctx))
 	r.record()
+}
+
+// TestBridgeWithoutHops: a call that has been through too many hands goes no
+// further, and its caller learns that it circles (RFC 3261 section 21.4.21).
+func TestBridgeWithoutHops(t *testing.T) {
+	r := setup(t, quiet, bridged)
+	session, err := r.engine.Open()
+	r.must(err)
+	defer session.Close()
+	out, err := r.trunk.Stack().Dial(r.ctx, sip.Dial{
+		Target: "sip:" + did + "@" + r.stack.Addr("udp").String(), MaxForwards: 1,
+		Body:   sdp.Offer(session.Describe(), []sdp.Codec{sdp.PCMA}),
+		Caller: sip.Caller{From: sip.Address{User: caller, Host: r.trunk.Addr().String()}},
+	})
+	r.must(err)
+	var final int
+	for res := range out.Responses() {
+		final = res.Code
+	}
+	if final != 483 {
+		t.Errorf("answered %d, want 483", final)
+	}
+	if n := len(r.pbx.Phone.Ladder().Steps()); n != 0 {
+		t.Errorf("the PBX heard %d messages", n)
+	}
 }

@@ -43,7 +43,11 @@ func (c *conversation) attempt(ctx context.Context, p place) (*secondLeg, *sip.R
 	leg, err := c.dial(ctx, p)
 	if err != nil {
 		c.log.Warn("cannot call", "target", p.uri, "error", err)
-		return nil, &sip.Response{Code: 503}
+		code := 503
+		if errors.Is(err, sip.ErrTooManyHops) {
+			code = 483
+		}
+		return nil, &sip.Response{Code: code}
 	}
 	res := c.await(ctx, leg)
 	c.record.legCode(leg.index, res.Code)
