@@ -91,8 +91,12 @@ func TestOptions(t *testing.T) {
 	bubble(t, redirecting, func(d *desk) {
 		c := d.ua(trunkAddr).call("options")
 		c.send(c.request("OPTIONS"))
-		if res := c.want("SIP/2.0 200"); field(res, "Allow") == "" || field(res, "Accept") != "application/sdp" {
+		res := c.want("SIP/2.0 200")
+		if field(res, "Allow") == "" || field(res, "Accept") != "application/sdp" {
 			t.Errorf("answer\n%s", res)
+		}
+		if strings.Contains(field(res, "Allow"), "MESSAGE") { // answered 405 outside of a call
+			t.Errorf("Allow: %s", field(res, "Allow"))
 		}
 		d.Drain()
 		c.send(c.request("OPTIONS"))

@@ -14,7 +14,7 @@ const callHeader = "X-Frontdesk-Call"
 
 // What we can do, as told to others.
 const (
-	allow     = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, PRACK, REFER, NOTIFY, MESSAGE"
+	allow     = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, PRACK, REFER, NOTIFY"
 	supported = "timer, 100rel"
 )
 
