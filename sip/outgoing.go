@@ -27,11 +27,25 @@ type Dial struct {
 	Credentials *Credentials // answers to its challenges; nil: those of the peer at its address
 }
 
-// Caller is who a call is from and to.
+// Caller is who a call is from and to. From and Asserted are numbers of ours to
+// the other side: without a host they get our address, since many a PBX cannot
+// read a tel URI.
 type Caller struct {
 	From     Address
 	To       *Address // nil: Target
 	Asserted *Address // P-Asserted-Identity; nil: none
+}
+
+func (c Caller) at(host string) Caller {
+	if c.From.Host == "" {
+		c.From.Host = host
+	}
+	if c.Asserted != nil && c.Asserted.Host == "" {
+		a := *c.Asserted
+		a.Host = host
+		c.Asserted = &a
+	}
+	return c
 }
 
 // ErrTooManyHops refuses to send a call on that has been sent on too often.
@@ -70,6 +84,7 @@ func (s *Stack) Dial(ctx context.Context, d Dial) (*Outgoing, error) {
 	if err != nil {
 		return nil, fmt.Errorf("dialling %q: %w", clean(d.Target), err)
 	}
+	d.Caller = d.at(s.sentBy(f))
 	if d.Call == "" {
 		d.Call = call.NewID()
 	}

@@ -42,6 +42,29 @@ func wantCodes(t *testing.T, got []int, want ...int) {
 	}
 }
 
+// TestDialFromNumber wants a caller without a host to be a user of ours: a PBX
+// may take its From header for a trunk's only as a sip URI.
+func TestDialFromNumber(t *testing.T) {
+	bubble(t, answering, func(d *desk) {
+		pbx := d.ua(pbxAddr)
+		number := sip.Address{Display: "Ann", User: "+79161234567"}
+		o, err := d.Dial(d.t.Context(), sip.Dial{
+			Target: "sip:201@" + pbxAddr, Body: []byte(offerSDP), Caller: sip.Caller{From: number, Asserted: &number},
+		})
+		if err != nil {
+			d.t.Fatal(err)
+		}
+		inv := pbx.want("INVITE sip:201@" + pbxAddr)
+		want := `"Ann" <sip:+79161234567@` + deskAddr + `>`
+		if from, asserted := field(inv, "From"), field(inv, "P-Asserted-Identity"); !strings.HasPrefix(from, want+";tag=") || asserted != want {
+			d.t.Errorf("From %s, P-Asserted-Identity %s, want %s", from, asserted, want)
+		}
+		pbx.send(pbx.reply(inv, "486 Busy Here", "b"))
+		pbx.want("ACK")
+		wantCodes(d.t, codes(o), 486)
+	})
+}
+
 func TestDial(t *testing.T) {
 	bubble(t, answering, func(d *desk) {
 		pbx := d.ua(pbxAddr)
