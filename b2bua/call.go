@@ -73,9 +73,7 @@ func (c *conversation) decide() {
 	if first {
 		c.agent.metrics.decided(d.Outcome, time.Since(c.invite.Received), c.set.Deadline)
 	}
-	c.log.Info("decided", "trunk", c.trunk.Name, "caller", c.facts.Caller, "did", c.facts.DID,
-		"rule", d.Rule, "target", d.Target, "outcome", d.Outcome, "greeting", d.Greeting,
-		"ms", time.Since(c.invite.Received).Milliseconds())
+	c.log.Debug("decided", "rule", d.Rule, "target", d.Target, "outcome", d.Outcome, "greeting", d.Greeting)
 }
 
 // reject answers the caller with a final error.
@@ -121,7 +119,8 @@ func (c *conversation) close(ctx context.Context) {
 	}
 	rec := c.record.end(context.Cause(ctx))
 	c.agent.metrics.calls.WithLabelValues(c.trunk.Name, string(rec.Result)).Inc()
-	c.log.Info("call ended", "result", rec.Result, "transfer", rec.Transfer, "target", rec.Target,
+	c.log.Info("call ended", "trunk", rec.Trunk, "caller", rec.Caller, "did", rec.DID,
+		"rule", rec.Rule, "outcome", rec.Outcome, "target", rec.Target, "transfer", rec.Transfer, "result", rec.Result,
 		"seconds", rec.Times.Ended.Sub(rec.Times.Started).Seconds(), "cause", causeText(ctx))
 	if c.agent.Log != nil {
 		c.agent.Log.Add(rec)

@@ -180,8 +180,8 @@ func (tx *serverTx) respond(r response) bool {
 	}
 	tx.last = tx.head.render(r, tx.sh.stack.cfg.UserAgent)
 	tx.send(tx.last)
-	if r.code >= 200 {
-		tx.canceled = nil
+	if r.code >= 200 { // what is kept for retransmissions is last alone
+		tx.canceled, tx.head = nil, responseHead{tag: tx.head.tag, call: tx.head.call}
 	}
 	switch {
 	case r.code < 200:

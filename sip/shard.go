@@ -9,16 +9,13 @@ import (
 	gosip "github.com/emiago/sipgo/sip"
 )
 
-// queueLength is how many messages may wait for one shard.
-const queueLength = 2048
-
 // shard owns the transactions, dialogs and timers of its share of the
-// Call-IDs. Its goroutine takes messages in the order in which they arrived;
-// the goroutines of calls come in by do. Whoever is in holds mu, briefly: no
-// wait and no foreign code happens under it.
+// Call-IDs. The readers come in with messages, in the order in which they
+// arrived, the goroutines of calls with what they want, and its own goroutine
+// with the timers. Whoever is in holds mu, briefly: no wait and no foreign code
+// happens under it.
 type shard struct {
 	stack *Stack
-	queue chan *message
 	wake  chan struct{} // the wheel is no longer empty
 
 	mu      sync.Mutex
@@ -32,7 +29,6 @@ type shard struct {
 func newShard(s *Stack) *shard {
 	return &shard{
 		stack:   s,
-		queue:   make(chan *message, queueLength),
 		wake:    make(chan struct{}, 1),
 		wheel:   newWheel(time.Now()),
 		servers: map[txKey]*serverTx{},
@@ -42,17 +38,14 @@ func newShard(s *Stack) *shard {
 	}
 }
 
-// run serves the shard until ctx ends. base is the parent of the contexts of
-// calls.
-func (sh *shard) run(ctx, base context.Context) error {
+// run fires the shard's timers until ctx ends.
+func (sh *shard) run(ctx context.Context) error {
 	tick := time.NewTimer(time.Hour)
 	defer tick.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case m := <-sh.queue:
-			sh.receive(base, m)
 		case <-sh.wake:
 			tick.Reset(slot)
 		case <-tick.C:

@@ -80,7 +80,7 @@ func New(cfg Config, h Handler) (*Stack, error) {
 	}
 	s := &Stack{cfg: cfg, handler: h, log: cfg.Logger, seed: maphash.MakeSeed()}
 	s.calls.idle = make(chan struct{}, 1)
-	w, err := newWire(cfg, s.dispatch)
+	w, err := newWire(cfg, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -94,7 +94,6 @@ func New(cfg Config, h Handler) (*Stack, error) {
 // stats count what the transaction half does; metrics read them.
 type stats struct {
 	panics        atomic.Uint64 // handlers and messages that panicked
-	overflow      atomic.Uint64 // messages that a full shard dropped
 	refused       atomic.Uint64 // calls over MaxCalls, or while draining
 	retransmitted atomic.Uint64 // messages we sent again
 }
@@ -109,8 +108,9 @@ func (s *Stack) Run(ctx context.Context) error {
 	defer stop()
 	g, gctx := errgroup.WithContext(inner)
 	for _, sh := range s.shards {
-		g.Go(func() error { return sh.run(gctx, base) })
+		g.Go(func() error { return sh.run(gctx) })
 	}
+	s.wire.deliver = func(m *message) { s.dispatch(base, m) }
 	g.Go(func() error { return s.wire.run(gctx) })
 	g.Go(func() error {
 		select {
@@ -169,18 +169,16 @@ func (s *Stack) admit() bool {
 	return true
 }
 
-// dispatch hands m to the shard of its Call-ID. It runs on the readers'
-// goroutines and never blocks: a full shard drops, and the peer sends again.
-func (s *Stack) dispatch(m *message) {
+// dispatch hands m to the shard of its Call-ID, on the goroutine of the reader
+// that took it: a hand-over to another would cost more than what is done here,
+// and messages of one socket act in the order in which they came. base is the
+// parent of the contexts of calls.
+func (s *Stack) dispatch(base context.Context, m *message) {
 	if m.req != nil && s.looped(m.req) {
 		s.wire.answer(m, 482, "Loop Detected", nil)
 		return
 	}
-	select {
-	case s.shardOf(callID(m)).queue <- m:
-	default:
-		s.stats.overflow.Add(1)
-	}
+	s.shardOf(callID(m)).receive(base, m)
 }
 
 // looped reports whether req would begin a call that we sent out ourselves: it

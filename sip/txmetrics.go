@@ -11,7 +11,6 @@ func (s *Stack) Collectors() []prometheus.Collector {
 	}
 	return append(s.wire.collectors(),
 		counter("panics_total", "Calls and messages that ended by a panic.", nil, &s.stats.panics),
-		counter("overflow_total", "Messages dropped because their shard was behind.", nil, &s.stats.overflow),
 		counter("calls_refused_total", "Calls refused over the limit of calls, or while draining.", nil, &s.stats.refused),
 		counter("retransmissions_total", "Messages that we sent again.", nil, &s.stats.retransmitted),
 		gauge("server_transactions", "Server transactions held.", func(sh *shard) int { return len(sh.servers) }),

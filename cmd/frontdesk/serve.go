@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
 	"time"
 
@@ -23,6 +24,7 @@ func newServe(o *options) *cobra.Command {
 				return err
 			}
 			log := newLogger(cfg.Log, cmd.ErrOrStderr())
+			tuneGC()
 			s, err := newSystem(cmd.Context(), cfg, o.config, log, nil)
 			if err != nil {
 				return &exitError{exitConfig, err}
@@ -32,6 +34,17 @@ func newServe(o *options) *cobra.Command {
 	}
 	cmd.Flags().DurationVar(&drain, "drain", 2*time.Minute, "how long calls may go on after SIGTERM")
 	return cmd
+}
+
+// tuneGC lets the heap grow to four times what is in use before it is swept:
+// a call leaves some 20 kB of garbage, next to nothing that lives, and the
+// collector would take a tenth of the CPU for memory nobody needs. GOGC in the
+// environment has the last word.
+func tuneGC() {
+	const percent = 300
+	if _, set := os.LookupEnv("GOGC"); !set {
+		debug.SetGCPercent(percent)
+	}
 }
 
 // serve runs s until ctx ends, then lets the calls end by themselves for the

@@ -29,7 +29,7 @@ import (
 )
 
 // recordsKept is how many of the last calls the API shows.
-const recordsKept = 10000
+const recordsKept = 1000
 
 // system is everything that serve runs, wired from one configuration. Nothing
 // in it knows the others but through what is passed in here.
