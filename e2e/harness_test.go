@@ -7,7 +7,9 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"crypto/tls"
 	"encoding/json"
+	"encoding/pem"
 	"fmt"
 	"io"
 	"maps"
@@ -89,7 +91,7 @@ type server struct {
 	setup
 	webhook string
 	cmd     *exec.Cmd
-	log     journal
+	log     *journal
 	ended   chan struct{} // closed once the process is gone
 }
 
@@ -99,6 +101,9 @@ type setup struct {
 	numbers  map[string]pbxtest.Behaviour
 	fill     []func(*crmtest.Portal)
 	v6       bool
+	https    bool     // the portal speaks TLS, as real ones do
+	secret   string   // of the webhook; crmtest's own if empty
+	env      []string // further variables of the server's environment
 }
 
 type option func(*setup)
@@ -133,7 +138,7 @@ func defaults() setup {
 			"trunks": `{redirecting: {sources: [{{.Net}}.11], transfer: [redirect]},` +
 				` referring: {sources: [{{.Net}}.12], transfer: [refer]}, bridging: {sources: [{{.Net}}.13], transfer: [bridge]}}`,
 			"pbx":      `{sip: ["sip:{{.PBX}}"]}`,
-			"crm":      `{bitrix24: {webhook: "{{.Webhook}}"}}`,
+			"crm":      `{bitrix24: {webhook: "{{.Webhook}}", rate: {per_second: 1000, burst: 10000}}}`,
 			"greeting": `{engine: none, text: "{{"{{.Manager.LastName}}"}}", recorded: "{{.Dir}}/recorded", cache: "{{.Dir}}/cache"}`,
 			"digits":   `{next: 1s}`,
 			"rules":    `[{name: support, did: "` + did + `", default: "800"}]`,
@@ -145,7 +150,7 @@ func defaults() setup {
 // the end it must go by SIGTERM with status 0, without a panic or a race.
 func start(t *testing.T, options ...option) *server {
 	t.Helper()
-	s := &server{t: t, net: claim(t), dir: t.TempDir(), setup: defaults(), ended: make(chan struct{})}
+	s := &server{t: t, net: claim(t), dir: t.TempDir(), setup: defaults(), log: &journal{}, ended: make(chan struct{})}
 	for _, o := range options {
 		o(&s.setup)
 	}
@@ -215,7 +220,7 @@ func need(t *testing.T, program, debian string) string {
 
 func (s *server) startPortal() {
 	s.t.Helper()
-	p := crmtest.New(crmtest.Options{})
+	p := crmtest.New(crmtest.Options{Secret: s.secret})
 	const direct = "UF_CRM_FD_DIRECT"
 	for _, object := range []string{"CRM_CONTACT", "CRM_COMPANY", "CRM_LEAD"} {
 		for field, kind := range map[string]string{
@@ -234,10 +239,25 @@ func (s *server) startPortal() {
 	for _, f := range s.fill {
 		f(p)
 	}
-	server, err := crmtest.Start(p, crmtest.ServerConfig{})
+	server, err := crmtest.Start(p, crmtest.ServerConfig{TLS: s.https, Secret: s.secret})
 	s.must(err)
+	if s.https {
+		s.trust(server.URL())
+	}
 	s.t.Cleanup(func() { _ = server.Close() })
 	s.portal, s.webhook = p, server.Webhook()
+}
+
+// trust makes frontdesk trust the certificate that is shown at an address.
+func (s *server) trust(url string) {
+	s.t.Helper()
+	conn, err := tls.Dial("tcp", strings.TrimPrefix(url, "https://"), &tls.Config{InsecureSkipVerify: true})
+	s.must(err)
+	defer conn.Close()
+	file := filepath.Join(s.dir, "portal.pem")
+	block := &pem.Block{Type: "CERTIFICATE", Bytes: conn.ConnectionState().PeerCertificates[0].Raw}
+	s.must(os.WriteFile(file, pem.EncodeToMemory(block), 0o600))
+	s.env = append(s.env, "SSL_CERT_FILE="+file)
 }
 
 func (s *server) startPBX(listen string) {
@@ -291,8 +311,8 @@ func (s *server) config() string { return filepath.Join(s.dir, "frontdesk.yaml")
 func (s *server) run() {
 	s.t.Helper()
 	s.cmd = exec.Command(binary, "serve", "--config", s.config(), "--drain", "20s")
-	s.cmd.Dir = s.dir
-	s.cmd.Stdout, s.cmd.Stderr = &s.log, &s.log
+	s.cmd.Dir, s.cmd.Env = s.dir, append(os.Environ(), s.env...)
+	s.cmd.Stdout, s.cmd.Stderr = s.log, s.log
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	started := make(chan error)
 	go func() {
@@ -340,6 +360,13 @@ func (s *server) stop() {
 
 // terminate asks the server to end: it drains.
 func (s *server) terminate() { _ = s.cmd.Process.Signal(syscall.SIGTERM) }
+
+// on is the server as a subtest sees it: what fails, fails the subtest.
+func (s *server) on(t *testing.T) *server {
+	c := *s
+	c.t = t
+	return &c
+}
 
 func (s *server) alive() bool {
 	s.t.Helper()
@@ -395,7 +422,7 @@ func (s *server) post(path string, v, out any) {
 	s.t.Helper()
 	b, err := json.Marshal(v)
 	s.must(err)
-	req, err := http.NewRequestWithContext(s.t.Context(), http.MethodPost, "http://"+s.http+path, bytes.NewReader(b))
+	req, err := http.NewRequestWithContext(context.Background(), http.MethodPost, "http://"+s.http+path, bytes.NewReader(b))
 	s.must(err)
 	req.Header.Set("Content-Type", "application/json")
 	res, err := http.DefaultClient.Do(req)
@@ -519,7 +546,7 @@ func waitFor(t *testing.T, what string, ok func() bool) {
 
 func waitLong(t *testing.T, what string, most time.Duration, ok func() bool) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), most)
+	ctx, cancel := context.WithTimeout(context.Background(), most) // a Cleanup may wait too
 	defer cancel()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
