@@ -177,8 +177,9 @@ func (c *conversation) talk(ctx context.Context, leg *secondLeg) (endedBy string
 }
 
 // outgoing bridges a call of the PBX to the carrier, the other way round.
+// Without a trunk the answer is 503, upon which 3CX tries its next route.
 func (c *conversation) outgoing(ctx context.Context) {
-	code := 404
+	code := 503
 	for _, name := range trunkNames(c.set.Trunks) {
 		t := c.set.Trunks[name]
 		if t.Target == "" {

@@ -118,7 +118,7 @@ func (c *conversation) close(ctx context.Context) {
 		}
 	}
 	rec := c.record.end(context.Cause(ctx))
-	c.agent.metrics.calls.WithLabelValues(c.trunk.Name, string(rec.Result)).Inc()
+	c.agent.metrics.calls.WithLabelValues(c.trunk.Name, string(rec.Outcome), string(rec.Result)).Inc()
 	c.log.Info("call ended", "trunk", rec.Trunk, "caller", rec.Caller, "did", rec.DID,
 		"rule", rec.Rule, "outcome", rec.Outcome, "target", rec.Target, "transfer", rec.Transfer, "result", rec.Result,
 		"seconds", rec.Times.Ended.Sub(rec.Times.Started).Seconds(), "cause", causeText(ctx))

@@ -36,8 +36,8 @@ func newMetrics(deadline time.Duration) *metrics {
 		}),
 		calls: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "frontdesk_calls_total",
-			Help: "Calls ended, by trunk and result.",
-		}, []string{"trunk", "result"}),
+			Help: "Calls ended, by trunk, last outcome and result.",
+		}, []string{"trunk", "outcome", "result"}),
 		transfers: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "frontdesk_transfers_total",
 			Help: "Attempts to hand a call over, by method and success.",

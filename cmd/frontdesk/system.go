@@ -287,6 +287,7 @@ func (s *system) adopt(ctx context.Context, cfg *config.Config) error {
 		return err
 	}
 	s.agent.Reload(settings)
+	s.web.SetToken(cfg.HTTP.Token.Reveal())
 	s.live.Store(&live{cfg: cfg, nodes: nodes})
 	if nodes != old.nodes {
 		s.moved <- nodes

@@ -264,9 +264,10 @@ func TestRestart(t *testing.T) {
 		t.Errorf("a reload is enough, yet %v", got)
 	}
 	b := mustLoad(t, "sip: {listen: [udp://127.0.0.1:5062]}\nmedia: {ports: 30000-31999}\nhttp: {listen: 127.0.0.1:8081}\nstore: sqlite:other.db\n"+
-		"crm: {bitrix24: {webhook: http://127.0.0.1:9001/rest/1/secret/, fields: {direct: UF_CRM_DIRECT}, rate: {per_second: 5}}}\n", none)
+		"crm: {bitrix24: {webhook: http://127.0.0.1:9001/rest/1/secret/, fields: {direct: UF_CRM_DIRECT}, rate: {per_second: 5}}}\n"+
+		"greeting: {engine: none, text: hello}\n", none)
 	want := []string{
-		"sip.listen", "media.ports", "http.listen", "crm.bitrix24.webhook", "crm.bitrix24.fields", "crm.bitrix24.rate", "store",
+		"sip.listen", "media.ports", "greeting", "http.listen", "crm.bitrix24.webhook", "crm.bitrix24.fields", "crm.bitrix24.rate", "store",
 	}
 	if diff := cmp.Diff(want, a.Restart(b)); diff != "" {
 		t.Error(diff)

@@ -17,6 +17,9 @@ func (c *Config) Restart(other *Config) []string {
 		{"sip.max_calls", c.SIP.MaxCalls, other.SIP.MaxCalls},
 		{"sip.unknown_source", c.SIP.UnknownSource, other.SIP.UnknownSource},
 		{"media.ports", c.Media.Ports, other.Media.Ports},
+		{"media.silence", c.Media.Silence, other.Media.Silence},
+		{"media.hold_silence", c.Media.HoldSilence, other.Media.HoldSilence},
+		{"greeting", c.Greeting.voice(), other.Greeting.voice()},
 		{"http.listen", c.HTTP.Listen, other.HTTP.Listen},
 		{"crm.bitrix24.webhook", c.CRM.Bitrix24.Webhook.Reveal(), other.CRM.Bitrix24.Webhook.Reveal()},
 		{"crm.bitrix24.fields", c.CRM.Bitrix24.Fields, other.CRM.Bitrix24.Fields},
@@ -29,4 +32,10 @@ func (c *Config) Restart(other *Config) []string {
 		}
 	}
 	return out
+}
+
+// voice is what the store of prompts is made of; the text is not part of it.
+func (g Greeting) voice() Greeting {
+	g.Text, g.Via, g.template = "", "", nil
+	return g
 }
