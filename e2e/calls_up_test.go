@@ -98,7 +98,7 @@ func TestHangupWithTheAnswer(t *testing.T) {
 	const rounds = 20
 	s := start(t, company()...)
 	sippCall(t, "hangup_with_the_answer", s.net+".192", s.sip,
-		calling(callerClose, "-m", strconv.Itoa(rounds), "-pause_msg_ign")...).wait()
+		calling(callerClose, "-m", strconv.Itoa(rounds), "-pause_msg_ign", "-default_behaviors", "all,-abortunexp")...).wait()
 	results := map[call.Result]int{}
 	for _, rec := range s.recorded(rounds) {
 		results[rec.Result]++
