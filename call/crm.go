@@ -38,6 +38,13 @@ type Entity struct {
 	Fields map[string]any `json:"fields,omitempty"` // further fields that rules ask for, by their code
 }
 
+// Card is an entity with the numbers that its card in the CRM shows, as the
+// mirror keeps it.
+type Card struct {
+	Entity
+	Phones []string `json:"phones,omitempty"` // as typed by whoever entered them
+}
+
 // Employee is a Bitrix24 user.
 type Employee struct {
 	ID        int       `json:"id"`
