@@ -62,10 +62,13 @@ func newTrunk(t config.Trunk, did string) b2bua.Trunk {
 }
 
 func credentials(t config.Trunk) *sip.Credentials {
-	if t.Auth == nil {
-		return nil
+	switch {
+	case t.Auth != nil:
+		return &sip.Credentials{User: t.Auth.User, Password: t.Auth.Password.Reveal()}
+	case t.Register != nil:
+		return &sip.Credentials{User: t.Register.User, Password: t.Register.Password.Reveal()}
 	}
-	return &sip.Credentials{User: t.Auth.User, Password: t.Auth.Password.Reveal()}
+	return nil
 }
 
 // newNumbers are the PBX's numbers as the configuration lists them.
@@ -99,8 +102,12 @@ const pbxPeer = "pbx"
 func newPeers(ctx context.Context, cfg *config.Config) ([]sip.Peer, error) {
 	var peers []sip.Peer
 	for _, t := range cfg.Trunks {
+		sources, err := trunkSources(ctx, t)
+		if err != nil {
+			return nil, fmt.Errorf("trunks.%s: %w", t.Name, err)
+		}
 		peers = append(peers, sip.Peer{
-			Name: t.Name, Sources: t.Sources, TrustIdentity: t.Identity != "from", Credentials: credentials(t),
+			Name: t.Name, Sources: sources, TrustIdentity: t.Identity != "from", Credentials: credentials(t),
 		})
 	}
 	trunks := peers
@@ -120,6 +127,23 @@ func newPeers(ctx context.Context, cfg *config.Config) ([]sip.Peer, error) {
 	return peers, nil
 }
 
+// trunkSources are the addresses a trunk's requests come from: those written,
+// else those of its registrar.
+func trunkSources(ctx context.Context, t config.Trunk) ([]netip.Prefix, error) {
+	if len(t.Sources) > 0 || t.Register == nil {
+		return t.Sources, nil
+	}
+	addrs, err := nodeAddresses(ctx, t.Register.Registrar)
+	if err != nil {
+		return nil, fmt.Errorf("registrar %s: %w", t.Register.Registrar, err)
+	}
+	var out []netip.Prefix
+	for _, a := range addrs {
+		out = append(out, netip.PrefixFrom(a.Addr(), a.Addr().BitLen()))
+	}
+	return out, nil
+}
+
 func shared(a netip.Addr, trunks []sip.Peer) bool {
 	for _, t := range trunks {
 		for _, p := range t.Sources {
@@ -133,7 +157,7 @@ func shared(a netip.Addr, trunks []sip.Peer) bool {
 
 // nodeAddresses are the addresses of a node's URI; a name is looked up once.
 func nodeAddresses(ctx context.Context, uri string) ([]netip.AddrPort, error) {
-	hostport, _, _ := strings.Cut(strings.TrimPrefix(uri, "sip:"), ";")
+	hostport := uriHost(uri)
 	host, port := strings.Trim(hostport, "[]"), uint64(5060)
 	if h, p, err := net.SplitHostPort(hostport); err == nil {
 		host = h
@@ -152,4 +176,10 @@ func nodeAddresses(ctx context.Context, uri string) ([]netip.AddrPort, error) {
 		out[i] = netip.AddrPortFrom(ip.Unmap(), uint16(port))
 	}
 	return out, nil
+}
+
+// uriHost is the host and port of a SIP URI.
+func uriHost(uri string) string {
+	hostport, _, _ := strings.Cut(strings.TrimPrefix(uri, "sip:"), ";")
+	return hostport[strings.LastIndexByte(hostport, '@')+1:]
 }

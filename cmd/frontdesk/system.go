@@ -37,7 +37,7 @@ type system struct {
 	path string
 	log  *slog.Logger
 
-	stack   *sip.Stack
+	signalling
 	media   *media.Engine
 	crm     *crm.Client // nil without a portal
 	prompts *tts.Store[*media.Clip]
@@ -48,6 +48,12 @@ type system struct {
 	live  atomic.Pointer[live]
 	moved chan *b2bua.Nodes // nodes to probe after a reload
 	ready atomic.Bool
+}
+
+// signalling is the stack and the accounts it keeps registered, by trunk.
+type signalling struct {
+	stack    *sip.Stack
+	accounts map[string]*sip.Registration
 }
 
 // live is what a reload replaces.
@@ -111,6 +117,7 @@ func (s *system) build(ctx context.Context, cfg *config.Config, nodes *b2bua.Nod
 	if err := s.stack.SetPeers(peers); err != nil {
 		return err
 	}
+	s.accounts = s.registrations(cfg)
 	s.web, err = s.newWeb(ctx, cfg)
 	return err
 }
@@ -163,7 +170,7 @@ func (s *system) newWeb(ctx context.Context, cfg *config.Config) (*web.Server, e
 	registry := prometheus.NewRegistry()
 	sets := [][]prometheus.Collector{
 		{collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{})},
-		s.agent.Collectors(), s.stack.Collectors(), s.media.Collectors(), s.prompts.Collectors(), s.collectors(),
+		registered(s.accounts), s.agent.Collectors(), s.stack.Collectors(), s.media.Collectors(), s.prompts.Collectors(), s.collectors(),
 	}
 	if s.crm != nil {
 		sets = append(sets, s.crm.Collectors())
@@ -209,6 +216,9 @@ func (s *system) Run(ctx context.Context) error {
 	g.Go(func() error { return s.stack.Run(ctx) })
 	g.Go(func() error { return s.web.Run(ctx) })
 	g.Go(func() error { return s.probe(ctx) })
+	for _, r := range s.accounts {
+		g.Go(func() error { return r.Run(ctx) })
+	}
 	if s.crm != nil {
 		g.Go(func() error { return s.crm.Run(ctx) })
 		g.Go(func() error { return s.prerender(ctx) })

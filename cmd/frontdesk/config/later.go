@@ -27,9 +27,4 @@ func (c *checker) later() {
 			c.warnAt(f.path, f.path+" is read but has no effect in this version", "")
 		}
 	}
-	for _, t := range c.Trunks {
-		if path := "trunks." + t.Name + ".register"; t.Register != nil {
-			c.warnAt(path, path+" is read but has no effect in this version", "")
-		}
-	}
 }

@@ -20,6 +20,7 @@ func (c *Config) Restart(other *Config) []string {
 		{"media.silence", c.Media.Silence, other.Media.Silence},
 		{"media.hold_silence", c.Media.HoldSilence, other.Media.HoldSilence},
 		{"greeting", c.Greeting.voice(), other.Greeting.voice()},
+		{"trunks.register", c.registers(), other.registers()},
 		{"http.listen", c.HTTP.Listen, other.HTTP.Listen},
 		{"crm.bitrix24.webhook", c.CRM.Bitrix24.Webhook.Reveal(), other.CRM.Bitrix24.Webhook.Reveal()},
 		{"crm.bitrix24.fields", c.CRM.Bitrix24.Fields, other.CRM.Bitrix24.Fields},
@@ -38,4 +39,15 @@ func (c *Config) Restart(other *Config) []string {
 func (g Greeting) voice() Greeting {
 	g.Text, g.Via, g.template = "", "", nil
 	return g
+}
+
+// registers are the registrations by trunk.
+func (c *Config) registers() map[string]Register {
+	out := map[string]Register{}
+	for _, t := range c.Trunks {
+		if t.Register != nil {
+			out[t.Name] = *t.Register
+		}
+	}
+	return out
 }
