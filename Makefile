@@ -28,7 +28,7 @@ bench: ## run the benchmarks; compares with bin/bench.old where there is one (CO
 	@if [ -f bin/bench.old ]; then $(TOOL) benchstat bin/bench.old bin/bench.new; fi
 
 e2e: ## only the end-to-end tests: SIPp, baresip and kamailio against the real program
-	$(GO) test $(RACE) -tags=e2e -count=1 -timeout=12m ./e2e/...
+	$(GO) test $(RACE) -tags=e2e -count=1 -parallel=8 -timeout=12m ./e2e/...
 
 fuzz: ## fuzz every parser for FUZZTIME (20s) each
 	GO='$(GO)' scripts/fuzz.sh $(FUZZTIME)
