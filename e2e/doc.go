@@ -3,5 +3,5 @@
 // and as an extension, kamailio as a proxy in between.
 //
 // The test files carry the build tag e2e and are run by `make e2e`. A test
-// whose peer is not installed skips and says which one.
+// whose peer is not installed fails and says how to get it.
 package e2e

@@ -10,11 +10,39 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 )
+
+// TestEveryScenarioIsPlayed wants no file of testdata/sipp left over.
+func TestEveryScenarioIsPlayed(t *testing.T) {
+	t.Parallel()
+	var tests strings.Builder
+	sources, err := filepath.Glob("*_test.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range sources {
+		b, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tests.Write(b)
+	}
+	files, err := filepath.Glob("../testdata/sipp/*.xml")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no scenarios: %v", err)
+	}
+	for _, f := range files {
+		name := strings.TrimSuffix(filepath.Base(f), ".xml")
+		if !strings.Contains(tests.String(), strconv.Quote(name)) {
+			t.Errorf("no test plays %s", f)
+		}
+	}
+}
 
 // party is a running SIPp.
 type party struct {
