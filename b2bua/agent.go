@@ -19,6 +19,12 @@ type Directory interface {
 	Lookup(ctx context.Context, n call.Number) (call.Answer, error)
 }
 
+// Mirror answers for the CRM when it cannot, from memory; ok is false where the
+// copy is too old, or does not exist.
+type Mirror interface {
+	Lookup(n call.Number, at time.Time) (answer call.Answer, ok bool)
+}
+
 // Staff knows the employees, from memory.
 type Staff interface {
 	Employee(id int) (call.Employee, bool)
@@ -39,10 +45,11 @@ type Log interface {
 	Add(r call.Record)
 }
 
-// Deps are the parts a call reaches. Directory, Staff, Prompts and Sticky may
-// be nil: a call then goes on without them.
+// Deps are the parts a call reaches. Directory, Mirror, Staff, Prompts and
+// Sticky may be nil: a call then goes on without them.
 type Deps struct {
 	Directory Directory
+	Mirror    Mirror
 	Staff     Staff
 	Prompts   Prompts
 	Sticky    StickyBook

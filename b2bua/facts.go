@@ -25,7 +25,7 @@ func (a *Agent) gather(ctx context.Context, set *Settings, f *routing.Facts, lef
 	}
 	if search && a.Directory != nil {
 		started := time.Now()
-		f.CRM = a.lookup(ctx, f.Caller, left)
+		f.CRM = a.mirrored(a.lookup(ctx, f.Caller, left), f)
 		f.Took = map[string]call.Seconds{"crm": call.Seconds(time.Since(started).Round(time.Microsecond))} // as exact as JSON keeps it
 	}
 	f.Employees = a.employees(f)
@@ -48,6 +48,20 @@ func (a *Agent) lookup(ctx context.Context, n call.Number, left time.Duration) c
 	case <-ctx.Done():
 	}
 	return call.Answer{Source: call.SourceNone, Missing: call.MissingDeadline}
+}
+
+// mirrored is what the mirror says where the portal could not answer. It keeps
+// why the portal was not heard.
+func (a *Agent) mirrored(answer call.Answer, f *routing.Facts) call.Answer {
+	if answer.Missing == "" || a.Mirror == nil {
+		return answer
+	}
+	copied, ok := a.Mirror.Lookup(f.Caller, f.At)
+	if !ok {
+		return answer
+	}
+	copied.Missing, copied.Error = answer.Missing, answer.Error
+	return copied
 }
 
 func (a *Agent) ask(ctx context.Context, n call.Number) call.Answer {

@@ -43,6 +43,7 @@ type rig struct {
 	trunk    *siptest.Phone
 	pbx      *pbxtest.PBX
 	crm      *directory
+	mirror   b2bua.Mirror
 	records  *records
 }
 
@@ -82,7 +83,7 @@ func setup(t *testing.T, options ...option) *rig {
 		o(r)
 	}
 	r.agent = b2bua.NewAgent(b2bua.Deps{
-		Directory: r.crm, Staff: staff{}, Prompts: prompts{}, Log: r.records, Media: r.engine,
+		Directory: r.crm, Mirror: r.mirror, Staff: staff{}, Prompts: prompts{}, Log: r.records, Media: r.engine,
 		Logger: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}, r.settings)
 	listener, err := sip.Listen(ctx, "udp://127.0.0.1:0", nil)

@@ -159,3 +159,32 @@ func TestPanicEndsOneCall(t *testing.T) {
 		t.Errorf("the next call was answered %d, want 302", res.Code)
 	}
 }
+
+// mirror answers for everybody.
+type mirror struct{ answer call.Answer }
+
+func (m mirror) Lookup(call.Number, time.Time) (call.Answer, bool) { return m.answer, true }
+
+func TestMirrorAnswersAtTheDeadline(t *testing.T) {
+	copied := contactOf(18)
+	copied.Source, copied.Age = call.SourceMirror, call.Seconds(90*time.Second)
+	r := setup(t, quiet, func(r *rig) {
+		r.settings.Deadline = 200 * time.Millisecond
+		r.crm.hang, r.crm.free = true, make(chan struct{})
+		r.mirror = mirror{copied}
+	})
+	defer close(r.crm.free)
+	c := r.call(func(o *siptest.Options) { o.NoFollow = true })
+	res, err := c.WaitFinal(r.ctx)
+	r.must(err)
+	if res.Code != 302 || !strings.Contains(res.Contacts[0], "202@") {
+		t.Errorf("answered %d %v, want the manager the mirror knows", res.Code, res.Contacts)
+	}
+	rec := r.record()
+	r.is(rec, "202", "responsible", "redirect", "")
+	trace, err := rec.Trace.MarshalJSON()
+	r.must(err)
+	if s := string(trace); !strings.Contains(s, "mirror") || !strings.Contains(s, "deadline") {
+		t.Errorf("the trace tells neither the mirror nor the deadline: %s", s)
+	}
+}
