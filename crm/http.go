@@ -15,8 +15,9 @@ import (
 	"time"
 )
 
-// maxAnswer bounds an answer: fifty rows with many user fields are far smaller.
-const maxAnswer = 8 << 20
+// maxAnswer bounds an answer. The largest are batches of lists, some hundred
+// bytes a row; reading far more than that would cost live calls their processor.
+const maxAnswer = 2 << 20
 
 // newTransport is a transport for one portal. It speaks HTTP/1.1 alone: a
 // connection on which nothing comes any more then costs one request, where
