@@ -182,6 +182,32 @@ func TestLoad(t *testing.T) {
 	s.idle()
 }
 
+// TestLosses redirects calls over a line that loses every tenth packet of each
+// direction: each is one call, and each is redirected.
+func TestLosses(t *testing.T) {
+	t.Parallel()
+	const calls = 100
+	s := start(t, company()...)
+	p := sippCall(t, "redirect_with_losses", s.net+".64", s.sip, calling(callerQuiet,
+		"-r", "20", "-m", strconv.Itoa(calls), "-l", strconv.Itoa(calls), "-lost", "10", "-trace_stat", "-fd", "1")...)
+	p.wait()
+	stat := p.statistics()
+	if stat("SuccessfulCall(C)") != calls {
+		t.Errorf("%d of %d calls were redirected", stat("SuccessfulCall(C)"), calls)
+	}
+	if stat("Retransmissions(C)") == 0 {
+		t.Error("nothing was lost: the test tests nothing")
+	}
+	t.Logf("%d calls, %d requests sent again", calls, stat("Retransmissions(C)"))
+	want := redirected("202", call.OutcomeResponsible, false, "")
+	for _, rec := range s.recorded(calls) {
+		if got := fateOf(rec); got != want {
+			t.Errorf("a record says\n%+v, want\n%+v", got, want)
+		}
+	}
+	s.idle()
+}
+
 // statistics reads the last line of SIPp's statistics.
 func (p *party) statistics() func(column string) int {
 	p.t.Helper()
