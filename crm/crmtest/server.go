@@ -9,6 +9,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/big"
 	"net"
 	"net/http"
@@ -125,7 +126,10 @@ func (s *Server) moved(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Server) serve(l net.Listener, h http.Handler) *http.Server {
-	srv := &http.Server{Handler: h, ReadHeaderTimeout: time.Minute}
+	srv := &http.Server{
+		Handler: h, ReadHeaderTimeout: time.Minute,
+		ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelError), // clients that give up are what faults are about
+	}
 	s.wait.Go(func() { _ = srv.Serve(l) }) // ends by Close, which is what it then reports
 	return srv
 }
