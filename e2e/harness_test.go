@@ -104,6 +104,7 @@ type setup struct {
 	https    bool     // the portal speaks TLS, as real ones do
 	secret   string   // of the webhook; crmtest's own if empty
 	env      []string // further variables of the server's environment
+	program  string   // what is run; binary if empty
 }
 
 type option func(*setup)
@@ -310,7 +311,7 @@ func (s *server) config() string { return filepath.Join(s.dir, "frontdesk.yaml")
 
 func (s *server) run() {
 	s.t.Helper()
-	s.cmd = exec.Command(binary, "serve", "--config", s.config(), "--drain", "20s")
+	s.cmd = exec.Command(cmp.Or(s.program, binary), "serve", "--config", s.config(), "--drain", "20s")
 	s.cmd.Dir, s.cmd.Env = s.dir, append(os.Environ(), s.env...)
 	s.cmd.Stdout, s.cmd.Stderr = s.log, s.log
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
@@ -527,11 +528,14 @@ func (s *server) reload(options ...option) {
 }
 
 // idle waits until no call, port or transaction is left, and checks that no
-// decision came late.
+// decision came late. It may be a Cleanup: those must not end the test, or
+// what they say is lost.
 func (s *server) idle() {
 	s.t.Helper()
 	for _, gauge := range []string{"frontdesk_calls_active", "frontdesk_rtp_ports_in_use"} {
-		waitFor(s.t, gauge+" to be 0", func() bool { return s.metrics(gauge) == 0 })
+		if !poll(patient, func() bool { return s.metrics(gauge) == 0 }) {
+			s.t.Errorf("%s is %v after %v, want 0", gauge, s.metrics(gauge), patient)
+		}
 	}
 	if late := s.metrics("frontdesk_decisions_late_total"); late != 0 {
 		s.t.Errorf("frontdesk_decisions_late_total is %v, want 0", late)
@@ -546,6 +550,13 @@ func waitFor(t *testing.T, what string, ok func() bool) {
 
 func waitLong(t *testing.T, what string, most time.Duration, ok func() bool) {
 	t.Helper()
+	if !poll(most, ok) {
+		t.Fatalf("waited %v for %s", most, what)
+	}
+}
+
+// poll asks until ok, and reports false where that takes too long.
+func poll(most time.Duration, ok func() bool) bool {
 	ctx, cancel := context.WithTimeout(context.Background(), most) // a Cleanup may wait too
 	defer cancel()
 	tick := time.NewTicker(20 * time.Millisecond)
@@ -554,9 +565,10 @@ func waitLong(t *testing.T, what string, most time.Duration, ok func() bool) {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			t.Fatalf("waited %v for %s", most, what)
+			return false
 		}
 	}
+	return true
 }
 
 // journal keeps what a process writes.

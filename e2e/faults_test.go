@@ -1,0 +1,152 @@
+//go:build e2e
+
+package e2e_test
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"frontdesk/call"
+	"frontdesk/crm/crmtest"
+)
+
+// The table of faults: a deadline short enough for all of them, what a caller
+// may wait beyond it, and the load.
+const (
+	faultDeadline = 500 * time.Millisecond
+	faultGrace    = 50 * time.Millisecond
+	faultCalls    = 60
+	faultEvery    = time.Second / 30
+	healing       = 5 * time.Second
+)
+
+// harmless are the faults that do not keep a look-up from its answer.
+var harmless = map[crmtest.Kind]bool{crmtest.Moved: true}
+
+// TestFaults sees every fault of the portal, with one call and then with thirty
+// a second: each caller reaches the rule's default within the deadline, and once
+// the portal is well its answers count again.
+func TestFaults(t *testing.T) {
+	t.Parallel()
+	const lanes = 3 // at once: more would measure the machine
+	kinds := crmtest.Kinds()
+	for lane := range lanes {
+		t.Run(strconv.Itoa(lane), func(t *testing.T) {
+			t.Parallel()
+			for i := lane; i < len(kinds); i += lanes {
+				t.Run(string(kinds[i]), func(t *testing.T) { fault(t, kinds[i]) })
+			}
+		})
+	}
+}
+
+func fault(t *testing.T, kind crmtest.Kind) {
+	s := start(t, release(t),
+		portal(func(p *crmtest.Portal) {
+			anna := p.AddUser(crmtest.User{FirstName: "Anna", LastName: "Orlova", Extension: "201"})
+			for i := range faultCalls {
+				p.AddContact(crmtest.Contact{Name: "Caller", Responsible: anna, Phones: []string{callerNumber(i)}})
+			}
+		}),
+		func(s *setup) { s.https = true },
+		section("crm", fmt.Sprintf(`{deadline: %v, bitrix24: {webhook: "{{.Webhook}}", rate: {per_second: 1000, burst: 40}}}`, faultDeadline)),
+		section("rules", `[{name: all, default: "800", greeting: false}]`),
+	)
+	trunk := newTrunkPhone(s, ".11")
+	if got := trunk.place(callerKnown, did); got.target != "201" {
+		t.Fatalf("a healthy portal's caller was answered %v, want to be sent to 201", got)
+	}
+	before := s.metrics("frontdesk_goroutines")
+
+	f := crmtest.Fault{Kind: kind}
+	if kind == crmtest.Slow {
+		f.Latency = 3 * faultDeadline
+	}
+	s.portal.SetFault(f)
+	first, want := call.Extension("800"), call.Extension("800")
+	if harmless[kind] {
+		first, want = "201", "201"
+	}
+	if kind == crmtest.DeadAfterFirst {
+		first = "201"
+	}
+	one := trunk.place(callerKnown, did)
+	one.check(t, "the first call", first)
+	most := s.load(trunk, want, before)
+	s.portal.Heal()
+	s.heals(trunk)
+	s.inTime()
+	waitFor(t, "the goroutines of the look-ups to end", func() bool { return s.metrics("frontdesk_goroutines") <= before+40 })
+	s.idle()
+	t.Logf("%s: first call %v, slowest of %d %v", kind, one.took, faultCalls, most)
+}
+
+// load places the calls of the table and gives the longest that a caller waited.
+func (s *server) load(trunk *trunkPhone, want call.Extension, before float64) time.Duration {
+	s.t.Helper()
+	var wg sync.WaitGroup
+	answers := make([]placed, faultCalls)
+	tick := time.NewTicker(faultEvery)
+	defer tick.Stop()
+	for i := range answers {
+		<-tick.C
+		wg.Go(func() { answers[i] = trunk.place(callerNumber(i), did) })
+	}
+	if n := s.metrics("frontdesk_goroutines"); n > before+400 {
+		s.t.Errorf("%v goroutines under load, %v before", n, before)
+	}
+	wg.Wait()
+	most := time.Duration(0)
+	for i, a := range answers {
+		a.check(s.t, "call "+strconv.Itoa(i), want)
+		most = max(most, a.took)
+	}
+	return most
+}
+
+// heals waits for the answers of a healthy portal to count again.
+func (s *server) heals(trunk *trunkPhone) {
+	s.t.Helper()
+	began := time.Now()
+	waitLong(s.t, "calls to be routed by the CRM again", patient, func() bool { return trunk.place(callerKnown, did).target == "201" })
+	if took := time.Since(began); took > healing {
+		s.t.Errorf("calls went by the CRM again after %v, want %v at most", took, healing)
+	}
+}
+
+// inTime checks the histogram of the decisions.
+func (s *server) inTime() {
+	s.t.Helper()
+	all := s.metrics("frontdesk_decision_seconds_count")
+	in := s.bucket("frontdesk_decision_seconds", (faultDeadline + faultGrace).Seconds())
+	if all < faultCalls || in != all {
+		s.t.Errorf("%v of %v decisions were made in time", in, all)
+	}
+}
+
+// bucket is how many observations of a histogram, of all its series, lie at or
+// below an edge.
+func (s *server) bucket(name string, edge float64) (sum float64) {
+	s.t.Helper()
+	_, body, _ := s.get("/metrics")
+	le := fmt.Sprintf("le=%q", strconv.FormatFloat(edge, 'g', -1, 64))
+	for lines := bufio.NewScanner(bytes.NewReader(body)); lines.Scan(); {
+		line := lines.Text()
+		if !strings.HasPrefix(line, name+"_bucket{") || !strings.Contains(line, le) {
+			continue
+		}
+		v, err := strconv.ParseFloat(line[strings.LastIndexByte(line, ' ')+1:], 64)
+		s.must(err)
+		sum += v
+	}
+	return sum
+}
+
+// callerNumber is one of many numbers.
+func callerNumber(i int) string { return fmt.Sprintf("+7916%07d", 5000000+i) }
