@@ -30,6 +30,7 @@ type Decision struct {
 // staircase.
 func (p *Plan) Decide(f Facts) Decision {
 	d := deciding{inquiry: p.inquire(&f), tracer: newTracer(len(p.rules) + len(f.CRM.Entities) + moreSteps)}
+	d.hear()
 	switch {
 	case !d.findRule():
 		d.refuse(notFound, call.OutcomeNoRule)
@@ -155,7 +156,7 @@ func (d *deciding) findSection() {
 			e := &a.Entities[i]
 			switch {
 			case e.Kind != kind:
-			case e.Closed && kind == call.KindLead && !d.plan.closedLeads:
+			case d.plan.ignores(e):
 				closed++
 			default:
 				found++
@@ -167,6 +168,26 @@ func (d *deciding) findSection() {
 		}
 		d.noteSection(kind, found, closed)
 	}
+}
+
+// ignores reports whether e is a closed lead that counts for nothing.
+func (p *Plan) ignores(e *call.Entity) bool {
+	return e.Closed && e.Kind == call.KindLead && !p.closedLeads
+}
+
+// section are the entities that decide by step 3; none where there are none.
+func (p *Plan) section(a *call.Answer) (kind call.Kind, entities []*call.Entity) {
+	for _, kind := range call.Kinds() {
+		for i := range a.Entities {
+			if e := &a.Entities[i]; e.Kind == kind && !p.ignores(e) {
+				entities = append(entities, e)
+			}
+		}
+		if entities != nil {
+			return kind, entities
+		}
+	}
+	return "", nil
 }
 
 // findManagers is step 4 for each entity of the section.

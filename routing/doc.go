@@ -9,7 +9,8 @@
 //
 // The decision is a staircase (decide.go has one function for each step):
 //
-//  1. The first rule whose every condition holds decides; no rule: 404.
+//  1. The first rule whose every condition holds decides; no rule: 404. A
+//     condition on the CRM's answer does not hold where there is none.
 //  2. Blocked, anonymous, or a rule that wants no search: no CRM.
 //  3. The first section of contacts, companies, leads that has an entity.
 //  4. Each entity's effective manager; all must ring the same extension.

@@ -17,6 +17,17 @@ func (c *compiler) lint(p *Plan) {
 	c.lintReach(p)
 	c.lintTargets(p)
 	c.lintDigits()
+	c.lintAsking(p)
+}
+
+// lintAsking finds conditions on an answer that their rule does not ask for.
+func (c *compiler) lintAsking(p *Plan) {
+	for i, r := range p.rules {
+		if r.when != nil && r.when.asks && !r.lookup {
+			c.warn(fmt.Sprintf("rules[%d].when", i), "leave out lookup: false, or what speaks of crm",
+				"%s has lookup: false and does not ask the CRM: this holds only where another rule asks for the same call", r.label)
+		}
+	}
 }
 
 // lintReach finds rules that can never be reached: an earlier one matches all

@@ -15,6 +15,8 @@ type inquiry struct {
 	did, caller call.Number // normalised; a hidden caller has none
 	at          time.Time   // in the plan's zone
 	vars        *variables  // of expressions, made when the first is reached
+	wanted      bool        // a plan with expressions on the CRM's answer asks for it
+	heard       bool        // and has it
 }
 
 func (p *Plan) inquire(f *Facts) inquiry {
@@ -42,6 +44,7 @@ type failure struct {
 	holiday   string // that closed the hours
 	part      int    // of the expression
 	err       error  // of the expression
+	unknown   bool   // the expression turns on the CRM's answer, and there is none
 }
 
 // match reports whether every condition of r holds, and if not, the first that
@@ -66,8 +69,8 @@ func (r *rule) match(q *inquiry) (failure, bool) {
 		}
 	}
 	if r.when != nil {
-		if ok, part, err := r.when.holds(q.variables(r.when)); !ok {
-			return failure{condition: onWhen, part: part, err: err}, false
+		if is, part, err := r.when.holds(q.variables(r.when), q.heard); is != yes {
+			return failure{condition: onWhen, part: part, err: err, unknown: is == unknown}, false
 		}
 	}
 	return failure{}, true
@@ -80,6 +83,9 @@ func (q *inquiry) variables(e *expression) *variables {
 			Trunk: q.facts.Trunk, DID: string(q.did), Caller: string(q.caller),
 			CallerName: q.facts.CallerName, Anonymous: q.hidden(), clock: clockAt(q.at),
 		}
+	}
+	if e.asks && q.heard && q.vars.CRM.Field == nil {
+		q.vars.CRM = newAnswer(q.plan.section(&q.facts.CRM))
 	}
 	e.functions(q.vars, q.plan.country, q.at)
 	return q.vars
@@ -95,14 +101,35 @@ func (q *inquiry) blockedBy() (string, bool) {
 }
 
 // Search reports whether deciding f calls for asking the CRM: not for anonymous
-// and blocked callers, where the rule wants no search, or without a rule.
+// and blocked callers, where the rule wants no search, or without a rule. What f
+// holds of an answer counts for nothing. A rule whose `when` speaks of the CRM,
+// and whose other conditions hold, calls for it as well, unless it wants no
+// search itself.
 func (p *Plan) Search(f Facts) bool {
 	q := p.inquire(&f)
-	for i := range p.rules {
-		if _, ok := p.rules[i].match(&q); ok {
+	return q.search()
+}
+
+// search is Search; it leaves the answer unheard.
+func (q *inquiry) search() bool {
+	for i := range q.plan.rules {
+		r := &q.plan.rules[i]
+		f, ok := r.match(q)
+		if ok || f.unknown && r.lookup {
 			_, blocked := q.blockedBy()
-			return p.rules[i].lookup && !q.hidden() && !blocked
+			if wanted := r.lookup && !q.hidden() && !blocked; ok || wanted {
+				return wanted
+			}
 		}
 	}
 	return false
+}
+
+// hear lets expressions look at the CRM's answer where one was asked for: facts
+// from elsewhere, as in a replay, may hold one that this plan would not have.
+func (q *inquiry) hear() {
+	if q.plan.asks {
+		q.wanted = q.search()
+		q.heard = q.wanted && answered(&q.facts.CRM)
+	}
 }

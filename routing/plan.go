@@ -21,6 +21,8 @@ type Plan struct {
 	closedLeads bool // closed leads count
 	digits      DigitsSource
 	sticky      bool
+	asks        bool     // some `when` speaks of the CRM's answer
+	fields      []string // that they name, in order
 }
 
 // rule is one compiled rule.
@@ -70,6 +72,7 @@ func Compile(src Source) (*Plan, []Problem) {
 	for i, r := range src.Rules {
 		plan.rules = append(plan.rules, c.rule(i, r))
 	}
+	plan.asks, plan.fields = asked(plan.rules)
 	c.names()
 	broken := slices.ContainsFunc(c.problems, func(p Problem) bool { return !p.Warning })
 	if !broken {
@@ -77,6 +80,21 @@ func Compile(src Source) (*Plan, []Problem) {
 		return plan, c.problems
 	}
 	return nil, c.problems
+}
+
+// Fields are the codes of the entities' fields that the rules' `when` name, each
+// once and in order: the CRM must be asked for them.
+func (p *Plan) Fields() []string { return slices.Clone(p.fields) }
+
+func asked(rules []rule) (asks bool, fields []string) {
+	for i := range rules {
+		if w := rules[i].when; w != nil {
+			asks = asks || w.asks
+			fields = append(fields, w.fields...)
+		}
+	}
+	slices.Sort(fields)
+	return asks, slices.Compact(fields)
 }
 
 // compiler gathers problems on the way from a Source to a Plan.

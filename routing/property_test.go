@@ -72,10 +72,49 @@ func whenConditions() []condition[routing.Facts] {
 	}
 }
 
+// sure and perhaps are what is known of a condition on the CRM's answer.
+const (
+	never = iota
+	perhaps
+	sure
+)
+
+func certain(is bool) int { return map[bool]int{false: never, true: sure}[is] }
+
+// crmCondition is a condition on what the CRM says, nil where it says nothing.
+type crmCondition struct {
+	text  string
+	means func(f routing.Facts, section []call.Entity) int
+}
+
+func crmConditions() []crmCondition {
+	vip := func(section []call.Entity) bool {
+		return slices.ContainsFunc(section, func(e call.Entity) bool { return e.Fields["UF_CRM_VIP"] == "1" })
+	}
+	heard := func(section []call.Entity, is bool) int {
+		if section == nil {
+			return perhaps
+		}
+		return certain(is)
+	}
+	return []crmCondition{
+		{`crm.found`, func(_ routing.Facts, s []call.Entity) int { return heard(s, len(s) > 0) }},
+		{`trunk == "carrier" and not crm.found`, func(f routing.Facts, s []call.Entity) int {
+			return min(certain(f.Trunk == "carrier"), heard(s, len(s) == 0))
+		}},
+		{`crm.field("UF_CRM_VIP") == true`, func(_ routing.Facts, s []call.Entity) int { return heard(s, vip(s)) }},
+		{`crm.field("UF_CRM_VIP") != true and crm.count > 1`, func(_ routing.Facts, s []call.Entity) int { return heard(s, !vip(s) && len(s) > 1) }},
+		{`crm.kind == "lead" or caller_name == "VIP"`, func(f routing.Facts, s []call.Entity) int {
+			return max(certain(f.CallerName == "VIP"), heard(s, len(s) > 0 && s[0].Kind == "lead"))
+		}},
+	}
+}
+
 // world is a random dialplan with its meaning, and a call.
 type world struct {
 	source routing.Source
-	rules  []func(routing.Facts, moment) bool
+	rules  []func(routing.Facts, moment) bool // what of a rule's conditions is not about the CRM
+	crm    []crmCondition                     // of each rule; means is nil for none
 	facts  routing.Facts
 }
 
@@ -125,6 +164,12 @@ func (w *world) addRule(r *rand.Rand, name string, numbers []condition[string]) 
 		src.When = &c.text
 		all = append(all, func(f routing.Facts, _ moment) bool { return c.means(f) })
 	}
+	var asks crmCondition
+	if src.When == nil && chance(r, 25) {
+		asks = oneOf(r, crmConditions()...)
+		src.When = &asks.text
+	}
+	w.crm = append(w.crm, asks)
 	if no := false; chance(r, 15) {
 		src.Lookup = &no
 	}
@@ -169,6 +214,7 @@ func (w *world) addFacts(r *rand.Rand) {
 			Kind: oneOf(r, call.KindContact, call.KindContact, call.KindCompany, call.KindLead), ID: i + 1,
 			Responsible: who(95), Manager: who(30), Temporary: who(30),
 			Direct: chance(r, 40), NoSticky: chance(r, 15), Closed: chance(r, 30), Unreadable: chance(r, 5),
+			Fields: map[string]any{"UF_CRM_VIP": oneOf[any](r, "0", "1", nil)},
 		}
 		if chance(r, 80) {
 			e.Until = at.Add(time.Duration(r.IntN(3)-1) * time.Minute)
@@ -185,17 +231,17 @@ func (w *world) addFacts(r *rand.Rand) {
 func naive(w world) verdict {
 	f, local := w.facts, w.facts.At.In(w.source.Zone)
 	m := moment{local.Format("Mon"), local.Hour()*60 + local.Minute(), local.Format("01-02")}
-	i := slices.IndexFunc(w.rules, func(rule func(routing.Facts, moment) bool) bool { return rule(f, m) })
+	blocked := len(w.source.Blocked.Callers) > 0 && regexp.MustCompile(`^\+7916[2-9]`).MatchString(string(f.Caller))
+	i, asked := naiveRule(w, m, blocked || f.Anonymous || f.Caller == "")
 	if i < 0 {
-		return verdict{Outcome: "no_rule", Reject: 404}
+		return verdict{Outcome: "no_rule", Reject: 404, Search: asked}
 	}
 	rule := w.source.Rules[i]
-	v := verdict{Rule: rule.Name, Default: call.Extension(rule.Default), Target: call.Extension(rule.Default)}
-	blocked := len(w.source.Blocked.Callers) > 0 && regexp.MustCompile(`^\+7916[2-9]`).MatchString(string(f.Caller))
+	v := verdict{Rule: rule.Name, Default: call.Extension(rule.Default), Target: call.Extension(rule.Default), Search: asked}
 	direct := false
 	switch {
 	case blocked && w.source.Blocked.Action != "default":
-		return verdict{Outcome: "blocked", Reject: 603, Rule: v.Rule, Default: v.Default}
+		return verdict{Outcome: "blocked", Reject: 603, Rule: v.Rule, Default: v.Default} // not asked
 	case blocked:
 		v.Outcome = "blocked"
 	case f.Anonymous || f.Caller == "":
@@ -203,7 +249,6 @@ func naive(w world) verdict {
 	case rule.Lookup != nil && !*rule.Lookup:
 		v.Outcome = "lookup_off"
 	default:
-		v.Search = true
 		direct = naiveSearch(w, &v)
 	}
 	v.Greeting = v.Employee != 0 && !direct && (rule.Greeting == nil || *rule.Greeting)
@@ -218,6 +263,36 @@ func naive(w world) verdict {
 		v.Target, v.Outcome, v.Employee, v.Entity = call.Extension(digits), "digits", 0, ""
 	}
 	return v
+}
+
+// naiveRule finds the rule that decides, -1 for none, and whether the CRM is
+// asked: by the first rule with a search that matches, or might.
+func naiveRule(w world, m moment, unsearched bool) (rule int, asked bool) {
+	matches := func(section []call.Entity) (first int, wanted bool) {
+		for i, plain := range w.rules {
+			is := certain(plain(w.facts, m))
+			if means := w.crm[i].means; is == sure && means != nil {
+				is = means(w.facts, section)
+			}
+			lookup := w.source.Rules[i].Lookup == nil
+			if is == perhaps && lookup && !unsearched {
+				wanted = true
+			}
+			if is == sure {
+				return i, wanted || lookup && !unsearched
+			}
+		}
+		return -1, wanted
+	}
+	if rule, asked = matches(nil); !asked || w.facts.CRM.Source == call.SourceNone {
+		return rule, asked
+	}
+	section := naiveSection(w.facts.CRM.Entities, w.source.Leads == "use")
+	if section == nil {
+		section = []call.Entity{}
+	}
+	rule, _ = matches(section)
+	return rule, true
 }
 
 // naiveSearch fills v with what the CRM and the binding say; it tells whether

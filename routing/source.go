@@ -27,7 +27,7 @@ type RuleSource struct {
 	DID      []string // patterns, one of which the called number matches
 	Caller   []string // patterns, one of which the calling number matches
 	Hours    string   // "Mon-Fri 09:00-18:00", or the name of a schedule
-	When     *string  // an expression of trunk, did, caller, hour and so on (variables in when.go); nil: none
+	When     *string  // an expression of trunk, did, caller, hour, crm and so on (variables in when.go); nil: none
 	Default  string   // the number on the PBX where the call goes when nothing better is found
 	Lookup   *bool    // false: no search in the CRM; nil is true
 	Greeting *bool    // false: no greeting; nil is true

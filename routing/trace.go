@@ -72,7 +72,26 @@ func (d *deciding) noteMismatch(r *rule, f failure) {
 		}
 		d.note(r.label, result, "hours ", r.hours.text, " do not hold at ", d.now(), holiday, f.holiday)
 	case onWhen:
+		if f.unknown {
+			d.note(r.label, result, "when ", r.when.parts[f.part].text, " needs the CRM: ", d.unheard())
+			return
+		}
 		d.note(r.label, result, r.when.explain(d.vars, f.part, f.err))
+	}
+}
+
+// unheard says why conditions cannot look at the CRM's answer.
+func (d *deciding) unheard() string {
+	_, blocked := d.blockedBy()
+	switch a := &d.facts.CRM; {
+	case d.hidden():
+		return "the caller has no number to ask for"
+	case blocked:
+		return "it is not asked about blocked callers"
+	case !d.wanted: // whatever the facts hold
+		return missing(&call.Answer{Missing: call.MissingNotAsked})
+	default:
+		return missing(a)
 	}
 }
 

@@ -3,6 +3,7 @@ package routing
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -26,6 +27,7 @@ type variables struct {
 	Caller     string `expr:"caller"`      // "+79161234567"; empty where it is hidden or missing
 	CallerName string `expr:"caller_name"` // as the trunk gave it
 	Anonymous  bool   `expr:"anonymous"`
+	CRM        answer `expr:"crm"` // see when_crm.go
 	clock
 
 	Match  func(number, pattern string) (bool, error) `expr:"match"`
@@ -53,6 +55,9 @@ func clockAt(t time.Time) clock {
 
 // value shows the variable called name.
 func (v *variables) value(name string) (string, bool) {
+	if of, ok := strings.CutPrefix(name, "crm."); ok {
+		return v.CRM.value(of)
+	}
 	switch name {
 	case "trunk":
 		return strconv.Quote(v.Trunk), true
@@ -99,27 +104,74 @@ type expression struct {
 	parts    []part
 	patterns map[string]pattern // of match()
 	hours    map[string]*hours  // of within()
+	fields   []string           // of crm.field()
+	asks     bool               // it speaks of the CRM's answer
 }
 
 type part struct {
 	text    string
 	names   []string // variables it speaks of
 	program *vm.Program
+	asks    bool     // it speaks of the CRM's answer
+	either  [][]part // what `or` joins in a part that asks
 }
 
-// holds evaluates e. Where it does not hold, failed is the part and err, if
-// any, the run-time error.
-func (e *expression) holds(v *variables) (ok bool, failed int, err error) {
-	for i, p := range e.parts {
-		out, err := p.run(v)
-		if err != nil {
-			return false, i, errors.New(plainMessage(err))
+// verdict is what can be said of a condition.
+type verdict int
+
+const (
+	no      verdict = iota
+	unknown         // it turns on the CRM's answer, and there is none
+	yes
+)
+
+// holds evaluates e; heard: the CRM has answered. Where e does not hold, or
+// nobody knows, failed is the part and err, if any, the run-time error.
+func (e *expression) holds(v *variables, heard bool) (verdict, int, error) {
+	return all(e.parts, v, heard)
+}
+
+// all judges parts joined by `and`: one that does not hold settles it.
+func all(parts []part, v *variables, heard bool) (out verdict, failed int, err error) {
+	out = yes
+	for i := range parts {
+		is, err := parts[i].holds(v, heard)
+		if is == no {
+			return no, i, err
 		}
-		if yes, isBool := out.(bool); !isBool || !yes {
-			return false, i, nil
+		if is == unknown && out == yes {
+			out, failed = unknown, i
 		}
 	}
-	return true, 0, nil
+	return out, failed, nil
+}
+
+func (p *part) holds(v *variables, heard bool) (verdict, error) {
+	if p.asks && !heard {
+		return p.unheard(v), nil
+	}
+	out, err := p.run(v)
+	if err != nil {
+		return no, errors.New(plainMessage(err))
+	}
+	if is, isBool := out.(bool); isBool && is {
+		return yes, nil
+	}
+	return no, nil
+}
+
+// unheard judges a part that asks the CRM, without its answer: another side of
+// an `or` may hold all the same.
+func (p *part) unheard(v *variables) verdict {
+	out := unknown
+	if p.either != nil {
+		out = no
+	}
+	for _, parts := range p.either {
+		is, _, _ := all(parts, v, false) // one that fails does not hold; the trace shows the whole part
+		out = max(out, is)
+	}
+	return out
 }
 
 // explain says why part i of e did not hold.
@@ -168,7 +220,7 @@ const (
 	memoryBudget = 10_000 // elements of lists that it may make on its way
 )
 
-func (p part) run(v *variables) (any, error) {
+func (p *part) run(v *variables) (any, error) {
 	machine := vm.VM{MemoryBudget: memoryBudget}
 	return machine.Run(p.program, v)
 }
@@ -189,7 +241,7 @@ func parseWhen(text, country string, resolve func(string) (*hours, []fault)) (*e
 			hint: "leave `when` out, or put an expression that begins with ! in quotes",
 		}}
 	}
-	program, err := expr.Compile(text, options()...)
+	program, err := expr.Compile(text, optionsFor(text)...)
 	if err != nil {
 		return nil, []fault{exprFault(err)}
 	}
@@ -200,8 +252,10 @@ func parseWhen(text, country string, resolve func(string) (*hours, []fault)) (*e
 	e := &expression{text: text, patterns: map[string]pattern{}, hours: map[string]*hours{}}
 	c := constants{expression: e, country: country, resolve: resolve}
 	ast.Walk(&tree.Node, &c)
+	e.asks = asks(tree.Node)
+	c.faults = append(c.faults, c.loose()...)
 	if e.parts = split(tree.Node); e.parts == nil {
-		e.parts = []part{{text: strings.TrimSpace(text), names: namesIn(tree.Node), program: program}}
+		e.parts = []part{{text: strings.TrimSpace(text), names: namesIn(tree.Node), program: program, asks: e.asks}}
 	}
 	if len(c.faults) == 0 {
 		c.faults = e.rehearse(country)
@@ -219,20 +273,38 @@ func split(n ast.Node) []part {
 		}
 		return append(left, right...)
 	}
-	program, err := expr.Compile(n.String(), options()...)
+	program, err := expr.Compile(n.String(), optionsFor(n.String())...)
 	if err != nil {
 		return nil
 	}
-	return []part{{text: n.String(), names: namesIn(n), program: program}}
+	p := part{text: n.String(), names: namesIn(n), program: program, asks: asks(n)}
+	if p.asks {
+		p.either = sides(n)
+	}
+	return []part{p}
+}
+
+// sides are what `or` joins in n; nil where it joins nothing that can stand
+// alone.
+func sides(n ast.Node) [][]part {
+	b, ok := n.(*ast.BinaryNode)
+	if !ok || b.Operator != "or" && b.Operator != "||" {
+		return nil
+	}
+	left, right := split(b.Left), split(b.Right)
+	if left == nil || right == nil {
+		return nil
+	}
+	return [][]part{left, right}
 }
 
 // rehearse runs e on a call without caller, which an expression must survive.
 func (e *expression) rehearse(country string) []fault {
 	at := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-	v := &variables{Anonymous: true, clock: clockAt(at)}
+	v := &variables{Anonymous: true, CRM: newAnswer("", nil), clock: clockAt(at)}
 	e.functions(v, country, at)
-	for _, p := range e.parts {
-		if _, err := p.run(v); err != nil {
+	for i := range e.parts {
+		if _, err := e.parts[i].run(v); err != nil {
 			return []fault{{
 				message: "this fails on a call without number or name: " + plainMessage(err), offset: -1, warning: true,
 				hint: "the rule then does not match",
@@ -244,6 +316,7 @@ func (e *expression) rehearse(country string) []fault {
 
 func exprFault(err error) fault {
 	f := fault{message: plainMessage(err), offset: -1}
+	f.message, f.hint = plainCRM(f.message)
 	var at *file.Error
 	if errors.As(err, &at) && at.Snippet != "" {
 		f.offset = at.From
@@ -267,7 +340,7 @@ func plainMessage(err error) string {
 func names() []string {
 	return []string{
 		"trunk", "did", "caller", "caller_name", "anonymous", "hour", "minute", "weekday", "date", "time", "day", "month", "year",
-		"match", "within",
+		"match", "within", "crm",
 	}
 }
 
@@ -282,19 +355,10 @@ type collector struct{ names []string }
 
 // Visit notes a variable.
 func (c *collector) Visit(n *ast.Node) {
-	id, ok := (*n).(*ast.IdentifierNode)
-	if !ok {
-		return
+	name := nameOf(*n)
+	if _, known := (&variables{}).value(name); known && !slices.Contains(c.names, name) {
+		c.names = append(c.names, name)
 	}
-	if _, known := (&variables{}).value(id.Value); !known {
-		return
-	}
-	for _, have := range c.names {
-		if have == id.Value {
-			return
-		}
-	}
-	c.names = append(c.names, id.Value)
 }
 
 // constants reads the patterns and hours that an expression holds.
@@ -303,12 +367,20 @@ type constants struct {
 	country string
 	resolve func(string) (*hours, []fault)
 	faults  []fault
+	named   int // members called field
 }
 
-// Visit reads the text of one match() or within().
+// Visit reads the text of one match(), within() or crm.field().
 func (c *constants) Visit(n *ast.Node) {
+	if isField(*n) {
+		c.named++
+	}
 	cl, ok := (*n).(*ast.CallNode)
 	if !ok {
+		return
+	}
+	if isField(cl.Callee) {
+		c.field(cl)
 		return
 	}
 	callee, ok := cl.Callee.(*ast.IdentifierNode)
@@ -318,7 +390,7 @@ func (c *constants) Visit(n *ast.Node) {
 	argument := cl.Arguments[len(cl.Arguments)-1]
 	text, ok := argument.(*ast.StringNode)
 	if !ok {
-		c.faults = append(c.faults, fault{message: callee.Value + " wants its text in quotes, so that it can be checked now", offset: argument.Location().From})
+		c.faults = append(c.faults, unquoted(callee.Value, argument))
 		return
 	}
 	var faults []fault
@@ -331,4 +403,8 @@ func (c *constants) Visit(n *ast.Node) {
 		f.offset = text.Location().From + 1 + max(f.offset, 0)
 		c.faults = append(c.faults, f)
 	}
+}
+
+func unquoted(function string, argument ast.Node) fault {
+	return fault{message: function + " wants its text in quotes, so that it can be checked now", offset: argument.Location().From}
 }
