@@ -64,9 +64,7 @@ func serve(ctx context.Context, s *system, drain time.Duration) error {
 		case err := <-done:
 			return err
 		case <-hup:
-			if problems, err := s.Reload(); err != nil {
-				s.log.Error("reload", "problems", problems, "error", err)
-			}
+			_, _ = s.Reload() // it logs what it did not like
 		case <-ctx.Done():
 			signal.Reset(os.Interrupt, syscall.SIGTERM)
 			s.Drain()

@@ -257,9 +257,9 @@ func (s *system) probe(ctx context.Context) error {
 	return nil
 }
 
-// Reload reads the configuration again and puts it to use. A bad one changes
-// nothing; problems says what is wrong with it, or what it needs a restart
-// for.
+// Reload reads the configuration again and puts it to use. One with errors
+// changes nothing, and problems is what check would say of it; what is merely
+// doubtful goes to the log.
 func (s *system) Reload() (problems string, err error) {
 	cfg, found := config.Load(s.path, os.LookupEnv)
 	var text strings.Builder
@@ -267,16 +267,19 @@ func (s *system) Reload() (problems string, err error) {
 		return "", err
 	}
 	if found.HasErrors() {
-		s.log.Error("configuration not reloaded, the old one stays", "problems", len(found))
-		return text.String(), errors.New("the configuration has errors")
+		s.log.Error("configuration not reloaded, the old one stays", "problems", text.String())
+		return text.String(), nil
+	}
+	if len(found) > 0 {
+		s.log.Warn("the new configuration is doubtful", "problems", text.String())
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	if err := s.adopt(ctx, cfg); err != nil {
 		s.log.Error("configuration not reloaded, the old one stays", "error", err)
-		return text.String(), err
+		return "", err
 	}
-	return text.String(), nil
+	return "", nil
 }
 
 func (s *system) adopt(ctx context.Context, cfg *config.Config) error {
