@@ -83,9 +83,17 @@ type Rate struct {
 	Burst     int     // 0: DefaultBurst; look-ups may borrow a quarter more
 }
 
-// Config is what a Client needs. Only Webhook must be set.
+// Voices are what a Client speaks with besides the portal's webhook.
+type Voices struct {
+	Employees map[int]Webhook // by user id, for what an employee is to be the author of
+	App       *App            // for what refuses webhooks, and for offline events; may be nil
+}
+
+// Config is what a Client needs. Only Webhook must be set, or Voices.App, which
+// then does everything.
 type Config struct {
 	Webhook   Webhook
+	Voices    Voices
 	Country   string         // ISO 3166 alpha-2, for national spellings of numbers
 	Zone      *time.Location // of dates the portal gives without a zone; nil: UTC
 	Fields    Fields
@@ -100,12 +108,12 @@ type Config struct {
 
 // Client asks one portal. It is safe for concurrent use. Run keeps it healthy.
 type Client struct {
-	cfg   Config
-	log   *slog.Logger
-	http  *http.Client
-	home  *url.URL                // the webhook as configured
-	moved atomic.Pointer[url.URL] // where a renamed portal's 302 pointed
-	names secrets
+	cfg    Config
+	log    *slog.Logger
+	http   *http.Client
+	voices *voices
+	moved  atomic.Pointer[url.URL] // where a renamed portal's 302 pointed: scheme and host
+	names  secrets
 
 	sections []section
 	bucket   *bucket
@@ -113,6 +121,11 @@ type Client struct {
 	pauses   pauses
 	staff    staff
 	flights
+}
+
+// answered is told live answers; see Mirror.
+type answered struct {
+	feed atomic.Pointer[func(sighting)]
 }
 
 // flights are the look-ups under way and the answers kept.
@@ -123,11 +136,12 @@ type flights struct {
 	wait    sync.WaitGroup
 	cache   cache
 	metrics *metrics
+	answered
 }
 
 // New makes a client. It does not reach for the portal.
 func New(cfg Config) (*Client, error) {
-	home, err := parseWebhook(cfg.Webhook)
+	voices, err := newVoices(cfg)
 	if err != nil {
 		return nil, err
 	}
@@ -137,7 +151,7 @@ func New(cfg Config) (*Client, error) {
 		return nil, fmt.Errorf("making the cache: %w", err)
 	}
 	c := &Client{
-		cfg: cfg, log: cfg.Logger, home: home, names: secretsOf(home),
+		cfg: cfg, log: cfg.Logger, voices: voices, names: voices.secrets(),
 		http: &http.Client{
 			Transport: cfg.Transport,
 			// A 302 would turn the POST into a GET; see post.
@@ -209,23 +223,7 @@ func parseWebhook(w Webhook) (*url.URL, error) {
 // where the portal says that it was not executed. An *Error tells what the
 // portal answered.
 func (c *Client) Call(ctx context.Context, lane Lane, method string, params, out any) error {
-	body, err := encode(params)
-	if err != nil {
-		return fmt.Errorf("%s: %w", method, err)
-	}
-	if lane != LaneLookup {
-		if until, ok := c.pauses.until(method, time.Now()); ok {
-			return fmt.Errorf("%s: %w until %s", method, errPaused, until.Format(time.TimeOnly))
-		}
-	}
-	answer, err := c.send(ctx, lane, request{method: method, body: body, repeat: readOnly(method)})
-	if err != nil {
-		return err
-	}
-	if out == nil {
-		return nil
-	}
-	return decode(method, answer.Result, out)
+	return c.call(ctx, c.voices.portal, lane, method, params, out)
 }
 
 // Run refreshes the employees and probes a portal that is skipped, until ctx

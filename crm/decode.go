@@ -41,6 +41,15 @@ func (m *matches) entities() []call.Entity {
 	return out
 }
 
+// cards are the matches with their numbers.
+func (m *matches) cards() []call.Card {
+	out := make([]call.Card, 0, len(m.ids))
+	for _, id := range m.ids {
+		out = append(out, call.Card{Entity: m.rows[id].entity, Phones: m.rows[id].phones})
+	}
+	return out
+}
+
 // matches reads a section's two results. The search is the truth about what
 // matches: where it found nothing, the portal dropped the filter of the list,
 // which then holds fifty strangers.
@@ -228,8 +237,5 @@ func (r *fieldReader) phones() []string {
 // sameNumber reports whether a stored number is n, whatever its spelling and
 // with or without an extension behind it.
 func (c *Client) sameNumber(stored string, n call.Number) bool {
-	if i := strings.IndexAny(stored, "#;,"); i > 0 {
-		stored = stored[:i]
-	}
-	return call.ParseNumber(stored, c.cfg.Country) == n
+	return readStored(stored, c.cfg.Country) == n
 }

@@ -64,11 +64,13 @@ func decode(method string, data []byte, out any) error {
 	return nil
 }
 
-// request is one POST. repeat: it does no harm to send it twice.
+// request is one POST. repeat: it does no harm to send it twice. as: nil is the
+// portal's webhook.
 type request struct {
 	method string
 	body   []byte
 	repeat bool
+	as     *credential
 }
 
 // send waits for the bucket and posts.
@@ -82,8 +84,11 @@ func (c *Client) send(ctx context.Context, lane Lane, r request) (envelope, erro
 // exchange posts, and heeds what the portal says about its limits. The bucket
 // has been asked before.
 func (c *Client) exchange(ctx context.Context, r request) (envelope, error) {
+	if r.as == nil {
+		r.as = c.voices.portal
+	}
 	began := time.Now()
-	answer, err := c.post(ctx, r)
+	answer, err := c.fresh(ctx, r)
 	c.metrics.request(r.method, err, time.Since(began))
 	if err == nil {
 		return answer, nil
@@ -94,7 +99,7 @@ func (c *Client) exchange(ctx context.Context, r request) (envelope, error) {
 	case hasCode(err, CodeOperationTime):
 		var e *Error
 		errors.As(err, &e)
-		c.pauses.set(r.method, e.ResetAt, time.Now())
+		c.pauses.set(r.as.name+" "+r.method, e.ResetAt, time.Now())
 	}
 	return envelope{}, err
 }
@@ -102,17 +107,22 @@ func (c *Client) exchange(ctx context.Context, r request) (envelope, error) {
 // maxHops bounds the redirects of a renamed portal.
 const maxHops = 3
 
-// post sends one method. A redirect moves the client to the host it names and
-// repeats the POST there.
-func (c *Client) post(ctx context.Context, r request) (envelope, error) {
+// post sends one method, and tells the application's token that it used. A
+// redirect moves the client to the host it names and repeats the POST there.
+func (c *Client) post(ctx context.Context, r request) (answer envelope, token string, err error) {
+	home, body, token, err := c.signed(ctx, r)
+	if err != nil {
+		return envelope{}, "", err
+	}
 	for range maxHops {
-		base := c.base()
-		res, err := c.roundTrip(ctx, base, r)
+		moved := c.moved.Load()
+		base := moveTo(home, moved)
+		res, err := c.roundTrip(ctx, base, r, body)
 		if err != nil {
-			if base != c.home && ctx.Err() == nil {
-				c.moved.CompareAndSwap(base, nil) // the next request asks the old address again
+			if moved != nil && ctx.Err() == nil {
+				c.moved.CompareAndSwap(moved, nil) // the next request asks the old address again
 			}
-			return envelope{}, err
+			return envelope{}, token, err
 		}
 		if to, ok := redirected(base, res); ok {
 			_ = res.Body.Close() // its content is of no interest
@@ -120,22 +130,26 @@ func (c *Client) post(ctx context.Context, r request) (envelope, error) {
 			c.log.WarnContext(ctx, "the portal was renamed", "host", to.Host)
 			continue
 		}
-		return c.read(r.method, res)
+		answer, err = c.read(r.method, res)
+		return answer, token, err
 	}
-	return envelope{}, fmt.Errorf("%s: %w", r.method, errRedirects)
+	return envelope{}, token, fmt.Errorf("%s: %w", r.method, errRedirects)
 }
 
-func (c *Client) base() *url.URL {
-	if u := c.moved.Load(); u != nil {
-		return u
+// moveTo is home at the host of a renamed portal, if it was renamed.
+func moveTo(home, host *url.URL) *url.URL {
+	if host == nil {
+		return home
 	}
-	return c.home
+	next := *home
+	next.Scheme, next.Host = host.Scheme, host.Host
+	return &next
 }
 
-func (c *Client) roundTrip(ctx context.Context, base *url.URL, r request) (*http.Response, error) {
+func (c *Client) roundTrip(ctx context.Context, base *url.URL, r request, body []byte) (*http.Response, error) {
 	u := *base
 	u.Path += r.method + ".json"
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, u.String(), bytes.NewReader(r.body))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, u.String(), bytes.NewReader(body))
 	if err != nil {
 		return nil, fmt.Errorf("%s: the request cannot be made", r.method)
 	}
@@ -171,7 +185,7 @@ func (c *Client) unwrapURL(err error) error {
 	if !errors.As(err, &u) {
 		return err
 	}
-	if clean := c.names.clean(u.Err.Error()); clean != u.Err.Error() {
+	if clean := c.clean(u.Err.Error()); clean != u.Err.Error() {
 		return errors.New(clean) // an error that quotes foreign text
 	}
 	return u.Err
@@ -230,8 +244,8 @@ func present(raw json.RawMessage) bool { return len(raw) > 0 && string(raw) != "
 func (c *Client) refusal(method string, status int, answer envelope) *Error {
 	e := &Error{
 		Method: method, Status: status,
-		Code: strings.ToUpper(c.names.clean(text(answer.Error))),
-		Text: c.names.clean(text(answer.Text)),
+		Code: strings.ToUpper(c.clean(text(answer.Error))),
+		Text: c.clean(text(answer.Text)),
 	}
 	if e.Code == CodeOperationTime {
 		e.ResetAt = resetAt(answer.Time)
@@ -257,7 +271,8 @@ func resetAt(raw json.RawMessage) time.Time {
 	return time.Time{}
 }
 
-// pauses are the methods whose execution time is used up, and until when.
+// pauses are the methods whose execution time is used up, by the credential
+// that used it, and until when.
 type pauses struct {
 	mu      sync.Mutex
 	methods map[string]time.Time

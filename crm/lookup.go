@@ -103,6 +103,7 @@ func (c *Client) find(ctx context.Context, n call.Number) ([]call.Entity, []call
 	}
 	var entities []call.Entity
 	var capped []call.Kind
+	var cards []call.Card
 	for _, s := range c.sections {
 		m, err := c.matches(s, results)
 		if err != nil {
@@ -121,6 +122,10 @@ func (c *Client) find(ctx context.Context, n call.Number) ([]call.Entity, []call
 			}
 		}
 		entities = append(entities, m.entities()...)
+		cards = append(cards, m.cards()...)
+	}
+	if feed := c.feed.Load(); feed != nil {
+		(*feed)(sighting{number: n, cards: cards, capped: capped})
 	}
 	if err := c.meet(ctx, entities); err != nil {
 		return nil, nil, err
