@@ -194,7 +194,7 @@ func (p *Plan) section(a *call.Answer) (kind call.Kind, entities []*call.Entity)
 func (d *deciding) findManagers() {
 	for i := range d.rings {
 		r := &d.rings[i]
-		id, outcome := d.effective(r.entity)
+		id, outcome := effective(r.entity, d.at)
 		employee, reason := d.reach(id)
 		if r.entity.Unreadable {
 			reason = "its card may not be read"
@@ -209,9 +209,9 @@ func (d *deciding) findManagers() {
 
 // effective is the employee who gets the entity's calls: the temporary manager
 // while now < until, else the manager, else the responsible.
-func (d *deciding) effective(e *call.Entity) (id int, o call.Outcome) {
+func effective(e *call.Entity, at time.Time) (id int, o call.Outcome) {
 	switch {
-	case e.Temporary != 0 && d.at.Before(e.Until):
+	case e.Temporary != 0 && at.Before(e.Until):
 		return e.Temporary, call.OutcomeTemporary
 	case e.Manager != 0:
 		return e.Manager, call.OutcomeManager
@@ -221,21 +221,55 @@ func (d *deciding) effective(e *call.Entity) (id int, o call.Outcome) {
 
 // reach is step 7: the employee, and why it cannot be rung, if so.
 func (d *deciding) reach(id int) (e call.Employee, reason string) {
-	e, known := d.facts.Employees[id]
+	e, why := reach(d.facts.Employees, &d.facts.Numbers, id)
+	return e, why.about(e)
+}
+
+// obstacle is why an employee cannot be rung.
+type obstacle int
+
+const (
+	free      obstacle = iota
+	nobody             // no employee is set
+	stranger           // the portal does not know the employee
+	dismissed          // the employee has left
+	mute               // no extension in the profile
+	elsewhere          // an extension that the PBX does not have
+)
+
+func reach(employees map[int]call.Employee, numbers *call.Numbers, id int) (call.Employee, obstacle) {
+	e, known := employees[id]
 	e.ID = id
 	switch {
 	case id == 0:
-		return call.Employee{}, "no employee is set"
+		return call.Employee{}, nobody
 	case !known:
-		return e, "the employee is not known"
+		return e, stranger
 	case e.Dismissed:
-		return e, "the employee is dismissed"
+		return e, dismissed
 	case e.Extension == "":
-		return e, "the employee has no extension"
-	case !d.facts.Numbers.Has(e.Extension):
-		return e, "the PBX has no extension " + string(e.Extension)
+		return e, mute
+	case !numbers.Has(e.Extension):
+		return e, elsewhere
 	}
-	return e, ""
+	return e, free
+}
+
+// about words o, met by e; "" where e can be rung.
+func (o obstacle) about(e call.Employee) string {
+	switch o {
+	case nobody:
+		return "no employee is set"
+	case stranger:
+		return "the employee is not known"
+	case dismissed:
+		return "the employee is dismissed"
+	case mute:
+		return "the employee has no extension"
+	case elsewhere:
+		return "the PBX has no extension " + string(e.Extension)
+	}
+	return ""
 }
 
 // bySticky is step 6: a live binding goes before the managers.
