@@ -89,6 +89,7 @@ func newDirectory(cfg *config.Config, log *slog.Logger) (*crm.Client, error) {
 		Fields: crm.Fields{
 			Manager: b.Fields.Manager, Temporary: b.Fields.TemporaryManager, Until: b.Fields.TemporaryUntil,
 			Direct: b.Fields.Direct, NoSticky: b.Fields.NoSticking, Sticky: b.Fields.StickyMinutes,
+			Extra: cfg.Plan.Fields(),
 		},
 	})
 }

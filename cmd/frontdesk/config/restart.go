@@ -24,6 +24,7 @@ func (c *Config) Restart(other *Config) []string {
 		{"http.listen", c.HTTP.Listen, other.HTTP.Listen},
 		{"crm.bitrix24.webhook", c.CRM.Bitrix24.Webhook.Reveal(), other.CRM.Bitrix24.Webhook.Reveal()},
 		{"crm.bitrix24.fields", c.CRM.Bitrix24.Fields, other.CRM.Bitrix24.Fields},
+		{"rules[].when", c.Plan.Fields(), other.Plan.Fields()}, // what the portal is asked for and the mirror keeps
 		{"crm.bitrix24.rate", c.CRM.Bitrix24.Rate, other.CRM.Bitrix24.Rate},
 		{"store", c.Store.Reveal(), other.Store.Reveal()},
 		{"log.format", c.Log.Format, other.Log.Format},
