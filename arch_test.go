@@ -191,10 +191,13 @@ func imports(t *tree) []string {
 }
 
 // allowed gives a package's line of the law. Whatever stands under cmd is the
-// program, and wires.
+// program, and wires; so do the programs under bench.
 func allowed(pkg string) ([]string, bool) {
-	if pkg == "cmd" || strings.HasPrefix(pkg, "cmd/") {
+	switch {
+	case under(pkg, "cmd"):
 		pkg = "cmd/frontdesk"
+	case under(pkg, "bench"):
+		pkg = "bench"
 	}
 	may, ok := law[pkg]
 	return may, ok
@@ -210,7 +213,7 @@ func breach(s source, imported string) string {
 		if imported != f.prefix && !(foreign && under(imported, f.prefix)) || s.test && !f.tests {
 			continue
 		}
-		if !slices.ContainsFunc(f.inside, func(p string) bool { return s.pkg == p || p == "cmd" && under(s.pkg, p) }) {
+		if !slices.ContainsFunc(f.inside, func(p string) bool { return s.pkg == p || (p == "cmd" || p == "bench") && under(s.pkg, p) }) {
 			return f.why
 		}
 	}
