@@ -8,10 +8,10 @@ COUNT    ?= 1
 RACE     := $(if $(filter 1,$(shell $(GO) env CGO_ENABLED)),-race)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint short race e2e bench fuzz build vuln tools
+.PHONY: help demo test check lint short race e2e bench bench-load fuzz build vuln tools
 
 help: ## print this list
-	@awk -F ':.*## ' '/^[a-z0-9]+:.*## /{printf "  %-8s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-10s %s\n", $$1, $$2}' Makefile
 
 demo: ## place six sample calls against a sandbox and show what happened to each (needs only Go)
 	$(GO) run ./cmd/frontdesk demo --once
@@ -26,6 +26,11 @@ bench: ## run the benchmarks; compares with bin/bench.old where there is one (CO
 	@mkdir -p bin
 	$(GO) test -run '^$$' -bench . -benchmem -count=$(COUNT) ./... | tee bin/bench.new
 	@if [ -f bin/bench.old ]; then $(TOOL) benchstat bin/bench.old bin/bench.new; fi
+
+bench-load: ## drive the built program with calls, beside kamailio where installed: CPU, memory, pacing (4 minutes)
+	$(GO) run ./bench/redirect
+	$(GO) run ./bench/greeting
+	$(GO) run ./bench/bridge
 
 e2e: ## only the end-to-end tests: SIPp, baresip and kamailio against the real program
 	$(GO) test $(RACE) -tags=e2e -count=1 -parallel=8 -timeout=12m ./e2e/...
