@@ -57,10 +57,12 @@ type answer struct {
 //
 // The media is on 127.0.0.1 whatever address SIP has: baresip binds its RTP to
 // all addresses, and what it sends to loopback comes from there. A player
-// without a sound card is needed, since nothing is decoded without one.
+// without a sound card is needed, since nothing is decoded without one. The
+// jitter buffer would keep the last frames of a call to itself.
 const softphoneConfig = `sip_listen %[1]s:5060
 ctrl_tcp_listen %[1]s:4444
 rtp_ports 10024-19998
+jitter_buffer_delay 0-0
 audio_source aufile,%[3]s
 audio_player aubridge,sink
 audio_alert aubridge,alert
