@@ -45,10 +45,7 @@ type Store[T any] struct {
 	ready   *lru.Cache[string, T]
 	flights singleflight.Group
 	slots   chan struct{} // one for each rendering in progress
-
-	stop    chan struct{}
-	closing sync.Once
-	running sync.WaitGroup
+	life    *life
 }
 
 // engine is an Engine with what the Store knows of its health.
@@ -78,7 +75,7 @@ func NewStore[T any](cfg Config, build func(pcm []int16) T) (*Store[T], error) {
 		cfg: cfg, build: build, metrics: m, ready: ready,
 		cache: newCache(cfg.Dir, cfg.Logger, m),
 		slots: make(chan struct{}, cfg.Renders),
-		stop:  make(chan struct{}),
+		life:  newLife(),
 	}
 	for i, e := range cfg.Engines {
 		known := &engine{Engine: e}
@@ -92,8 +89,7 @@ func NewStore[T any](cfg Config, build func(pcm []int16) T) (*Store[T], error) {
 
 // Close stops what is being rendered in the background and waits for it.
 func (s *Store[T]) Close() error {
-	s.closing.Do(func() { close(s.stop) })
-	s.running.Wait()
+	s.life.end()
 	return nil
 }
 
@@ -164,8 +160,11 @@ func (s *Store[T]) load(ctx context.Context, text string) (f found[T], err error
 			err = fmt.Errorf("rendering panicked: %v", r)
 		}
 	}()
-	ctx, cancel := s.background(ctx)
-	defer cancel()
+	ctx, done, err := s.life.begin(ctx, s.cfg.Timeout)
+	if err != nil {
+		return f, err
+	}
+	defer done()
 	if v, ok := s.recorded(text); ok {
 		return found[T]{v, sourceRecorded}, nil
 	}
@@ -181,20 +180,6 @@ func (s *Store[T]) load(ctx context.Context, text string) (f found[T], err error
 		errs = errs[1:]
 	}
 	return f, errors.Join(errs...)
-}
-
-// background is a context for work that outlives ctx, but neither the timeout
-// nor the store.
-func (s *Store[T]) background(ctx context.Context) (context.Context, context.CancelFunc) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.cfg.Timeout)
-	s.running.Go(func() {
-		defer cancel()
-		select {
-		case <-s.stop:
-		case <-ctx.Done():
-		}
-	})
-	return ctx, cancel
 }
 
 // recorded is the prompt that somebody spoke for text. A recording that cannot
@@ -288,21 +273,12 @@ func (s *Store[T]) judge(e *engine, err error) {
 		}
 	case errors.Is(err, ErrText):
 		s.cfg.Logger.Warn("speech engine refused a text", "engine", e.Name(), "error", err)
-	case s.stopped(): // our own doing
+	case s.life.over(): // our own doing
 	default:
 		e.rested.Store(time.Now().Add(s.cfg.Rest).UnixNano())
 		if !e.failing.Swap(true) {
 			s.cfg.Logger.Warn("speech engine failed", "engine", e.Name(), "error", err)
 		}
-	}
-}
-
-func (s *Store[T]) stopped() bool {
-	select {
-	case <-s.stop:
-		return true
-	default:
-		return false
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -477,5 +478,49 @@ func BenchmarkPromptFromMemory(b *testing.B) {
 		if _, err := s.Prompt(b.Context(), "Соединяю вас с сотрудником Ольга Романова."); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+func TestStoreCloseWaitsForRendering(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		const parting = time.Second // what an engine needs to stop
+		stopped := false
+		s := newStore(t, tts.Config{Engines: []tts.Engine{&fakeEngine{name: "a",
+			speak: func(ctx context.Context, _, _ string) ([]byte, error) {
+				<-ctx.Done()
+				time.Sleep(parting)
+				stopped = true
+				return nil, ctx.Err()
+			}}}})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+		defer cancel()
+		_, _ = s.Prompt(ctx, "text")
+		s.Close()
+		if !stopped {
+			t.Error("the store is closed while an engine still renders")
+		}
+		if _, err := s.Prompt(t.Context(), "other"); !errors.Is(err, tts.ErrNotReady) {
+			t.Errorf("a closed store says %v, want %v", err, tts.ErrNotReady)
+		}
+	})
+}
+
+// TestStoreClosesDuringPrompts is for the race detector: a call may ask in the
+// moment the store is closed.
+func TestStoreClosesDuringPrompts(t *testing.T) {
+	t.Parallel()
+	for range 20 {
+		s := newStore(t, tts.Config{Engines: []tts.Engine{toneEngine("a", 440)}})
+		var asked sync.WaitGroup
+		for i := range 8 {
+			asked.Go(func() {
+				if _, err := s.Prompt(t.Context(), strconv.Itoa(i)); err != nil && !errors.Is(err, tts.ErrNotReady) && !errors.Is(err, context.Canceled) {
+					t.Error(err)
+				}
+			})
+		}
+		s.Close()
+		asked.Wait()
 	}
 }
