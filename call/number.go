@@ -34,13 +34,17 @@ func (n Number) LogValue() slog.Value { return slog.StringValue(n.Masked()) }
 // shortest is the length up to which digits are an internal or service number.
 const shortest = 6
 
+// longest is how many digits a number may have: E.164 knows 15, and carriers
+// put prefixes before them.
+const longest = 32
+
 // ParseNumber reads a number as trunks, people and CRMs write it, taking a
 // national form as one of country (ISO 3166-1 alpha-2, as "RU"). What is no
 // full number (short codes, service codes) comes back as its digits; what holds
-// letters or no digit at all comes back empty.
+// letters, no digit at all or far too many comes back empty.
 func ParseNumber(raw, country string) Number {
 	digits, plus, ok := dialled(raw)
-	if !ok {
+	if !ok || len(digits) > longest {
 		return ""
 	}
 	if strings.ContainsAny(digits, "*#") || len(digits) <= shortest {

@@ -2,6 +2,7 @@ package call_test
 
 import (
 	"slices"
+	"strings"
 	"testing"
 
 	"frontdesk/call"
@@ -37,6 +38,7 @@ func TestParseNumber(t *testing.T) {
 		{"(212) 555-2368", "US", "+12125552368"},
 		{"020 7946 0018", "GB", "+442079460018"},
 		{"anonymous", "RU", ""},
+		{"+7903" + strings.Repeat("1", 29), "RU", ""}, // too many digits
 		{"", "RU", ""},
 		{"+", "RU", ""},
 		{"+79780000000", "UA", "+79780000000"},
