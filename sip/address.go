@@ -21,11 +21,25 @@ type Address struct {
 // the name is quoted, what may not stand in a URI is escaped or left out.
 func (a Address) String() string {
 	uri := "<" + a.URI() + ">"
-	name := strings.TrimSpace(clean(strings.ToValidUTF8(a.Display, "")))
+	name := strings.TrimSpace(shortened(clean(strings.ToValidUTF8(a.Display, ""))))
 	if name == "" {
 		return uri
 	}
 	return `"` + escaped(name) + `" ` + uri
+}
+
+// longestName is what is sent of a display name: a longer one could make a
+// request too large for a datagram, or for the telephone that shows it.
+const longestName = 100
+
+func shortened(name string) string {
+	n := 0
+	for i := range name {
+		if n++; n > longestName {
+			return name[:i]
+		}
+	}
+	return name
 }
 
 // URI is a as a sip URI, or a tel URI where it has no host.

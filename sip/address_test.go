@@ -1,6 +1,7 @@
 package sip
 
 import (
+	"strings"
 	"testing"
 )
 
@@ -19,6 +20,8 @@ func TestAddressString(t *testing.T) {
 		{Address{"", "*72#", "h", ""}, "<sip:*72%23@h>"},
 		{Address{"", "", "h", "lr"}, "<sip:h;lr>"},
 		{Address{"", "+7495", "", "phone-context=x"}, "<tel:+7495;phone-context=x>"},
+		{Address{strings.Repeat("ё", 4096), "1", "h", ""}, `"` + strings.Repeat("ё", 100) + `" <sip:1@h>`},
+		{Address{"C1 \u0085\u009b control", "1", "h", ""}, `"C1    control" <sip:1@h>`},
 		{Address{"bad \xff\xfe utf", "1", "h", ""}, `"bad  utf" <sip:1@h>`},
 	} {
 		if got := c.in.String(); got != c.want {

@@ -82,7 +82,7 @@ func clean(s string) string {
 	}, s)
 }
 
-func isControl(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }
+func isControl(r rune) bool { return r < ' ' && r != '\t' || 0x7f <= r && r < 0xa0 }
 
 // stampVia notes in the top Via where req came from (RFC 3261 section 18.2.1,
 // RFC 3581 section 4). What the client wrote there itself is not believed.
