@@ -44,6 +44,7 @@ type Portal struct {
 	faults   faults
 	rate     rate
 	recorded recorded
+	rights   rights
 }
 
 // data is what the portal knows.
@@ -136,6 +137,7 @@ func methods() map[string]method {
 	maps.Copy(m, entityMethods())
 	maps.Copy(m, userMethods())
 	maps.Copy(m, telephonyMethods())
+	maps.Copy(m, setupMethods())
 	return m
 }
 
@@ -152,10 +154,6 @@ func modeGet(p *Portal, _ invocation) (answer, *Failure) {
 	return answer{result: 1}, nil
 }
 
-func scopes(*Portal, invocation) (answer, *Failure) {
-	return answer{result: []any{"crm", "telephony", "user", "user.userfield", "department", "disk", "im"}}, nil
-}
-
 func serverTime(p *Portal, _ invocation) (answer, *Failure) {
 	return answer{result: p.now().Format(time.RFC3339)}, nil
 }
@@ -165,6 +163,9 @@ func (p *Portal) invoke(name string, c invocation) (answer, *Failure) {
 	m, ok := p.methods[strings.ToLower(name)]
 	if !ok {
 		return answer{}, &Failure{404, "ERROR_METHOD_NOT_FOUND", "Method not found!"}
+	}
+	if fail := p.scoped(name, c); fail != nil {
+		return answer{}, fail
 	}
 	return m(p, c)
 }
