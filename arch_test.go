@@ -26,28 +26,29 @@ const module = "frontdesk"
 // subpackages are named too: whatever is not listed is forbidden, and a package
 // that is not listed fails. A new package needs an ADR in docs/adr.
 var law = map[string][]string{
-	"":              {},
-	"call":          {},
-	"routing":       {"call"},
-	"sip":           {"call"},
-	"sip/siptest":   {"call", "sip", "media", "media/sdp"},
-	"media":         {"call", "media/sdp"},
-	"media/sdp":     {"call"},
-	"tts":           {"call"},
-	"crm":           {"call"},
-	"crm/crmtest":   {"call"},
-	"pbx":           {"call"},
-	"pbx/pbxtest":   {"call", "sip", "sip/siptest", "media", "media/sdp"}, // a PBX made of phones
-	"store":         {"call"},
-	"hep":           {"call"},
-	"b2bua":         {"call", "routing", "sip", "media", "media/sdp"},
-	"calllog":       {"call", "store", "crm"},
-	"phonebook":     {"call"},
-	"staff":         {"call", "routing", "store"},
-	"web":           {"call", "routing"},
-	"bench":         {everything},
-	"e2e":           {everything},
-	"cmd/frontdesk": {everything},
+	"":                {},
+	"call":            {},
+	"routing":         {"call"},
+	"sip":             {"call"},
+	"sip/siptest":     {"call", "sip", "media", "media/sdp"},
+	"media":           {"call", "media/sdp"},
+	"media/sdp":       {"call"},
+	"tts":             {"call"},
+	"crm":             {"call"},
+	"crm/crmtest":     {"call"},
+	"pbx":             {"call"},
+	"pbx/pbxtest":     {"call", "sip", "sip/siptest", "media", "media/sdp"}, // a PBX made of phones
+	"store":           {"call"},
+	"store/storetest": {},
+	"hep":             {"call"},
+	"b2bua":           {"call", "routing", "sip", "media", "media/sdp"},
+	"calllog":         {"call", "store", "crm"},
+	"phonebook":       {"call"},
+	"staff":           {"call", "routing", "store"},
+	"web":             {"call", "routing"},
+	"bench":           {everything},
+	"e2e":             {everything},
+	"cmd/frontdesk":   {everything},
 }
 
 // everything in a line of the law lets a package import all others: it wires
@@ -56,7 +57,7 @@ const everything = "*"
 
 // doubles are the fakes of the world outside: only tests and the packages that
 // wire (the sandbox and the demo are made of them) may import them.
-var doubles = []string{"sip/siptest", "crm/crmtest", "pbx/pbxtest"}
+var doubles = []string{"sip/siptest", "crm/crmtest", "pbx/pbxtest", "store/storetest"}
 
 // fence keeps a foreign package inside the packages named.
 type fence struct {
@@ -71,6 +72,7 @@ var fences = []fence{
 	{"github.com/riverqueue/river", []string{"store", "calllog", "cmd"}, true, "jobs are owed through store and calllog"},
 	{"modernc.org/sqlite", []string{"store"}, true, "the database is reached through store"},
 	{"github.com/jackc/pgx", []string{"store"}, true, "the database is reached through store"},
+	{"github.com/pressly/goose", []string{"store"}, true, "the database is reached through store"},
 	{"github.com/lib/pq", []string{"store"}, true, "the database is reached through store"},
 	{"github.com/mattn/go-sqlite3", []string{"store"}, true, "the database is reached through store"},
 	{"github.com/spf13/cobra", []string{"cmd"}, true, "flags and commands are the business of cmd"},
@@ -270,6 +272,9 @@ func TestImportsAreJudged(t *testing.T) {
 		{"crm/a.go", "github.com/riverqueue/river", "jobs are owed"},
 		{"cmd/frontdesk/a.go", "github.com/riverqueue/river", ""},
 		{"calllog/a.go", "github.com/jackc/pgx/v5", "through store"},
+		{"staff/a_test.go", "github.com/pressly/goose/v3", "through store"},
+		{"staff/a_test.go", "frontdesk/store/storetest", ""},
+		{"staff/a.go", "frontdesk/store/storetest", "test double"},
 		{"routing/a_test.go", "flag", ""},
 		{"routing/a.go", "flag", "take a Config"},
 		{"tts/a.go", "log", "slog"},

@@ -1,0 +1,5 @@
+package store_test
+
+const childDSN = "FRONTDESK_STORE_TEST_DSN"
+
+func child(string) int { return 0 }

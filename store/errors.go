@@ -1,0 +1,35 @@
+package store
+
+import (
+	"errors"
+	"net"
+	"strings"
+
+	"github.com/jackc/pgx/v5/pgconn"
+	driver "modernc.org/sqlite"
+	lib "modernc.org/sqlite/lib"
+)
+
+// isFull reports whether an error says that a disk is full or cannot be
+// written.
+func isFull(err error) bool {
+	var lite *driver.Error
+	if errors.As(err, &lite) {
+		switch lite.Code() & 0xff { // without the extension
+		case lib.SQLITE_FULL, lib.SQLITE_IOERR, lib.SQLITE_READONLY, lib.SQLITE_CANTOPEN:
+			return true
+		}
+	}
+	var pg *pgconn.PgError
+	return errors.As(err, &pg) && strings.HasPrefix(pg.Code, "53") // insufficient resources
+}
+
+// isGone reports whether an error says that a PostgreSQL server cannot be
+// reached, or is ending.
+func isGone(err error) bool {
+	var connect *pgconn.ConnectError
+	var network net.Error
+	var pg *pgconn.PgError
+	return errors.As(err, &connect) || errors.As(err, &network) ||
+		errors.As(err, &pg) && (strings.HasPrefix(pg.Code, "57P") || strings.HasPrefix(pg.Code, "08"))
+}
