@@ -122,13 +122,24 @@ func MediaPort(b []byte) uint16 {
 	return uint16(port)
 }
 
-// FreePort is a port of loopback that no UDP socket holds; it may be taken
-// before it is used, which does not happen on a machine that measures.
+// FreePort is a port of loopback that no socket holds, UDP or TCP; it may be
+// taken before it is used, which hardly happens on a machine that measures.
 func FreePort() (netip.AddrPort, error) {
-	c, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
-	if err != nil {
-		return netip.AddrPort{}, err
+	for {
+		c, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+		if err != nil {
+			return netip.AddrPort{}, err
+		}
+		addr := c.LocalAddr().(*net.UDPAddr).AddrPort()
+		l, taken := net.ListenTCP("tcp4", net.TCPAddrFromAddrPort(addr))
+		if taken == nil {
+			taken = l.Close()
+		}
+		if err := c.Close(); err != nil {
+			return netip.AddrPort{}, err
+		}
+		if taken == nil {
+			return addr, nil
+		}
 	}
-	defer func() { _ = c.Close() }()
-	return c.LocalAddr().(*net.UDPAddr).AddrPort(), nil
 }
