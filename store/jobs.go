@@ -128,7 +128,14 @@ type debt struct {
 
 func (s *Store) debts(jobs []Job) ([]debt, error) {
 	out := make([]debt, 0, len(jobs))
+	named := map[[2]string]bool{} // PostgreSQL refuses to insert a name twice in one statement
 	for _, j := range jobs {
+		if name := [2]string{j.Kind, j.Key}; j.Key != "" {
+			if named[name] {
+				continue
+			}
+			named[name] = true
+		}
 		d, err := s.debt(j)
 		if err != nil {
 			return nil, fmt.Errorf("store: enqueue %s: %w", j.Kind, err)

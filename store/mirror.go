@@ -65,7 +65,7 @@ func decode[T any](scan func(...any) error, f func(T) error) error {
 }
 
 // saveAll runs one statement n times in one transaction, for which others that
-// write wait: 0.1 ms a row.
+// write wait: 20 us a row on SQLite, 70 on PostgreSQL.
 func (s *Store) saveAll(ctx context.Context, op string, n int, query string, args func(i int) ([]any, error)) error {
 	rows := make([][]any, n)
 	for i := range rows {

@@ -95,6 +95,7 @@ func Open(ctx context.Context, dsn string, o Options) (*Store, error) {
 	if s.db, err = openDB(ctx, dsn, s.log); err != nil {
 		return nil, err
 	}
+	s.close = sync.OnceValue(s.close)
 	if err := s.prepare(ctx); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
@@ -126,7 +127,7 @@ func (s *Store) prepare(ctx context.Context) error {
 	return nil
 }
 
-// Close closes the database. Run has returned before.
+// Close closes the database, once. Run has returned before.
 func (s *Store) Close() error { return s.db.close() }
 
 // bounded runs one operation under the store's limit of time and measures it.

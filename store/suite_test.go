@@ -129,3 +129,5 @@ func must(t testing.TB, err error) {
 		t.Fatal(err)
 	}
 }
+
+func postgresDSN(t testing.TB) string { return storetest.Postgres(t) }
