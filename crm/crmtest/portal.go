@@ -38,13 +38,11 @@ type Portal struct {
 
 	mu       sync.Mutex
 	webhooks map[string]int // secret to user
-	noLeads  bool
 	data
 	calls    calls
 	faults   faults
 	rate     rate
 	recorded recorded
-	rights   rights
 }
 
 // data is what the portal knows.
@@ -53,6 +51,8 @@ type data struct {
 	users       map[int]User
 	departments map[int]Department
 	userFields  map[string]map[string]UserField // by object (CRM_CONTACT, USER), then by name
+	rights      rights
+	noLeads     bool
 	nextID      int
 }
 
@@ -94,8 +94,9 @@ func New(o Options) *Portal {
 	}
 	p := &Portal{
 		now: o.Now, methods: methods(), closed: make(chan struct{}),
-		webhooks: map[string]int{o.Secret: o.User}, noLeads: o.NoLeads,
+		webhooks: map[string]int{o.Secret: o.User},
 		data: data{
+			noLeads: o.NoLeads,
 			entities: map[call.Kind]map[int]*entity{
 				call.KindContact: {}, call.KindCompany: {}, call.KindLead: {},
 			},
