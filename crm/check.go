@@ -175,7 +175,7 @@ func (k *checking) prepared(ctx context.Context, name string) {
 		var err error
 		switch s.State {
 		case SetupCreate:
-			err, s.Advice = fmt.Errorf("there is no %s field %s", s.Type, s.Field), "run frontdesk bitrix24 setup"
+			err, s.Advice = fmt.Errorf("there is no field %s of type %s", s.Field, s.Type), "run frontdesk bitrix24 setup"
 		case SetupConflict, SetupFailed:
 			err = errors.New(s.Text)
 		}

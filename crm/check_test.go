@@ -79,7 +79,7 @@ func TestCheckTellsWhatToDo(t *testing.T) {
 			"webhook, profile: the owner is no administrator | let an administrator make the webhook: what its owner may not read, callers are not found by",
 		}},
 		"not set up": {func(*crmtest.Portal) {}, []string{
-			"webhook, contact UF_CRM_FD_MANAGER: there is no employee field UF_CRM_FD_MANAGER | run frontdesk bitrix24 setup",
+			"webhook, contact UF_CRM_FD_MANAGER: there is no field UF_CRM_FD_MANAGER of type employee | run frontdesk bitrix24 setup",
 		}},
 		"another type": {func(p *crmtest.Portal) {
 			p.AddUserField("CRM_LEAD", crmtest.UserField{Name: "UF_CRM_FD_TEMP_UNTIL", Type: "date"})

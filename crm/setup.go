@@ -173,17 +173,17 @@ func (s *setup) field(ctx context.Context, o object, f field, have map[string]us
 	case ok && is.Kind != f.kind:
 		s.step(o, f, SetupConflict, "the field exists with type %s, not %s", is.Kind, f.kind).Advice = "delete it, or name another one in crm.bitrix24.fields"
 	case ok:
-		s.step(o, f, SetupKeep, "there is a %s field", f.kind)
+		s.step(o, f, SetupKeep, "there is a field of type %s", f.kind)
 	case !strings.HasPrefix(f.code, o.prefix):
 		s.step(o, f, SetupFailed, "the portal has no such field, and makes only fields that begin with %s", o.prefix).Advice = "name another one in crm.bitrix24.fields"
 	case s.options.DryRun:
-		s.step(o, f, SetupCreate, "a new %s field", f.kind)
+		s.step(o, f, SetupCreate, "a new field of type %s", f.kind)
 	default:
 		if err := s.client.addField(ctx, o, f); err != nil {
 			s.refused(o, f, err, o.method+".add")
 			return
 		}
-		s.step(o, f, SetupCreate, "a new %s field", f.kind)
+		s.step(o, f, SetupCreate, "a new field of type %s", f.kind)
 	}
 }
 

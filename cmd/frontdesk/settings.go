@@ -84,7 +84,7 @@ func newDirectory(cfg *config.Config, log *slog.Logger) (*crm.Client, error) {
 		return nil, nil
 	}
 	return crm.New(crm.Config{
-		Webhook: crm.Webhook(b.Webhook.Reveal()), Country: cfg.Country, Zone: cfg.Zone, Logger: log,
+		Webhook: crm.Webhook(b.Webhook.Reveal()), Voices: crm.Voices{Employees: employeeWebhooks(b)}, Country: cfg.Country, Zone: cfg.Zone, Logger: log,
 		Rate: crm.Rate{PerSecond: float64(b.Rate.PerSecond), Burst: b.Rate.Burst},
 		Fields: crm.Fields{
 			Manager: b.Fields.Manager, Temporary: b.Fields.TemporaryManager, Until: b.Fields.TemporaryUntil,
@@ -92,6 +92,14 @@ func newDirectory(cfg *config.Config, log *slog.Logger) (*crm.Client, error) {
 			Extra: cfg.Plan.Fields(),
 		},
 	})
+}
+
+func employeeWebhooks(b config.Bitrix24) map[int]crm.Webhook {
+	out := make(map[int]crm.Webhook, len(b.Employees))
+	for id, w := range b.Employees {
+		out[id] = crm.Webhook(w.Reveal())
+	}
+	return out
 }
 
 // pbxPeer is the name under which PBX nodes are known.
