@@ -31,22 +31,50 @@ var harmless = map[crmtest.Kind]bool{crmtest.Moved: true}
 
 // TestFaults sees every fault of the portal, with one call and then with thirty
 // a second: each caller reaches the rule's default within the deadline, and once
-// the portal is well its answers count again.
+// the portal is well its answers count again. It looks at the clock, so it runs
+// before the tests that run at once.
 func TestFaults(t *testing.T) {
-	t.Parallel()
 	const lanes = 3 // at once: more would measure the machine
 	kinds := crmtest.Kinds()
 	for lane := range lanes {
 		t.Run(strconv.Itoa(lane), func(t *testing.T) {
 			t.Parallel()
 			for i := lane; i < len(kinds); i += lanes {
-				t.Run(string(kinds[i]), func(t *testing.T) { fault(t, kinds[i]) })
+				t.Run(string(kinds[i]), func(t *testing.T) { timely(t, kinds[i]) })
 			}
 		})
 	}
 }
 
-func fault(t *testing.T, kind crmtest.Kind) {
+// starved is how late goroutines are woken on a machine on which no time can be
+// measured: what was late there is tried again.
+const (
+	starved = 20 * time.Millisecond
+	tries   = 3
+)
+
+func timely(t *testing.T, kind crmtest.Kind) {
+	for try := 1; ; try++ {
+		var late []string
+		var lag time.Duration
+		ok := t.Run(strconv.Itoa(try), func(t *testing.T) {
+			meter := newLagMeter()
+			late = fault(t, kind)
+			lag = meter.stop()
+		})
+		if !ok || len(late) == 0 {
+			return
+		}
+		if lag < starved || try == tries {
+			t.Errorf("goroutines were woken up to %v late, and\n%s", lag, strings.Join(late, "\n"))
+			return
+		}
+		t.Logf("tried again: goroutines were woken up to %v late, and %d times were too long", lag, len(late))
+	}
+}
+
+// fault lets one fault befall a server, and tells what came too late.
+func fault(t *testing.T, kind crmtest.Kind) (late []string) {
 	s := start(t, release(t),
 		portal(func(p *crmtest.Portal) {
 			anna := p.AddUser(crmtest.User{FirstName: "Anna", LastName: "Orlova", Extension: "201"})
@@ -77,18 +105,20 @@ func fault(t *testing.T, kind crmtest.Kind) {
 		first = "201"
 	}
 	one := trunk.place(callerKnown, did)
-	one.check(t, "the first call", first)
-	most := s.load(trunk, want, before)
+	late = one.check(t, "the first call", first)
+	most, more := s.load(trunk, want, before)
+	late = append(late, more...)
 	s.portal.Heal()
 	s.heals(trunk)
-	s.inTime()
+	late = append(late, s.inTime()...)
 	waitFor(t, "the goroutines of the look-ups to end", func() bool { return s.metrics("frontdesk_goroutines") <= before+40 })
-	s.idle()
+	s.quiet()
 	t.Logf("%s: first call %v, slowest of %d %v", kind, one.took, faultCalls, most)
+	return late
 }
 
 // load places the calls of the table and gives the longest that a caller waited.
-func (s *server) load(trunk *trunkPhone, want call.Extension, before float64) time.Duration {
+func (s *server) load(trunk *trunkPhone, want call.Extension, before float64) (most time.Duration, late []string) {
 	s.t.Helper()
 	var wg sync.WaitGroup
 	answers := make([]placed, faultCalls)
@@ -102,12 +132,11 @@ func (s *server) load(trunk *trunkPhone, want call.Extension, before float64) ti
 		s.t.Errorf("%v goroutines under load, %v before", n, before)
 	}
 	wg.Wait()
-	most := time.Duration(0)
 	for i, a := range answers {
-		a.check(s.t, "call "+strconv.Itoa(i), want)
+		late = append(late, a.check(s.t, "call "+strconv.Itoa(i), want)...)
 		most = max(most, a.took)
 	}
-	return most
+	return most, late
 }
 
 // heals waits for the answers of a healthy portal to count again.
@@ -120,14 +149,21 @@ func (s *server) heals(trunk *trunkPhone) {
 	}
 }
 
-// inTime checks the histogram of the decisions.
-func (s *server) inTime() {
+// inTime checks the metrics of the decisions.
+func (s *server) inTime() (late []string) {
 	s.t.Helper()
 	all := s.metrics("frontdesk_decision_seconds_count")
 	in := s.bucket("frontdesk_decision_seconds", (faultDeadline + faultGrace).Seconds())
-	if all < faultCalls || in != all {
-		s.t.Errorf("%v of %v decisions were made in time", in, all)
+	if all < faultCalls {
+		s.t.Errorf("%v decisions were measured, want %d and more", all, faultCalls)
 	}
+	if in != all {
+		late = append(late, fmt.Sprintf("%v of %v decisions were made in time", in, all))
+	}
+	if n := s.metrics("frontdesk_decisions_late_total"); n != 0 {
+		late = append(late, fmt.Sprintf("frontdesk_decisions_late_total is %v, want 0", n))
+	}
+	return late
 }
 
 // bucket is how many observations of a histogram, of all its series, lie at or

@@ -59,7 +59,6 @@ type placed struct {
 	target call.Extension // where a 302 sent it
 	callID string
 	took   time.Duration // from the INVITE's leaving to its final answer, on the wire
-	lag    time.Duration // how late the caller itself was woken meanwhile
 	err    error
 }
 
@@ -74,8 +73,6 @@ func (a placed) String() string {
 func (p *trunkPhone) place(from, to string, change ...func(*siptest.Options)) (a placed) {
 	ctx, cancel := context.WithTimeout(p.ctx, patient)
 	defer cancel()
-	meter := newLagMeter()
-	defer func() { a.lag = meter.stop() }()
 	c, err := p.dial(from, to, change...)
 	if err != nil {
 		return placed{err: err}
@@ -103,21 +100,21 @@ func wireTime(steps []siptest.Step) time.Duration {
 	return -1
 }
 
-// check wants a 302 to a number within the deadline of the fault table. Three
-// times something is woken on the way: frontdesk by the INVITE and by its timer,
-// the caller by the answer. How late that is on this machine is not frontdesk's.
-func (a placed) check(t *testing.T, what string, want call.Extension) {
+// check wants a 302 to a number, and tells whether it came after the deadline of
+// the fault table.
+func (a placed) check(t *testing.T, what string, want call.Extension) (late []string) {
 	t.Helper()
 	switch {
 	case a.err != nil || a.code != 302 || a.target != want:
 		t.Errorf("%s was answered %v, want 302 to %s", what, a, want)
-	case a.took < 0 || a.took > faultDeadline+faultGrace+3*a.lag:
-		t.Errorf("%s was answered after %v, want %v at most (goroutines were woken up to %v late)", what, a.took, faultDeadline+faultGrace, a.lag)
+	case a.took < 0 || a.took > faultDeadline+faultGrace:
+		late = append(late, fmt.Sprintf("%s was answered after %v, want %v at most", what, a.took, faultDeadline+faultGrace))
 	}
+	return late
 }
 
-// lagMeter tells how late a goroutine is woken: what a time taken beside it
-// cannot be blamed for.
+// lagMeter tells how late a goroutine is woken: on a machine that is too busy,
+// all times are.
 type lagMeter struct {
 	quit  chan struct{}
 	worst chan time.Duration
