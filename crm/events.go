@@ -1,6 +1,7 @@
 package crm
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"crypto/subtle"
@@ -8,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
 	"net/url"
 	"slices"
@@ -217,31 +219,51 @@ type offlineEvents struct {
 }
 
 // pollOffline reads all events that wait, and what they speak of. Where the
-// plan allows they are confirmed only when all of it has been taken in.
+// plan allows they are confirmed only when all of it has been taken in: until
+// then the portal gives them to nobody but who names their process again.
 func (m *Mirror) pollOffline(ctx context.Context, app Voice, extended bool) error {
-	clearAt := 1
-	if extended {
-		clearAt = 0
+	var process string
+	if err := getJSON(ctx, m.cfg.State, offlineKey, &process); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
 	}
 	for {
+		params := map[string]any{"limit": pageRows, "clear": 1, "order": map[string]string{"ID": "ASC"}}
+		if extended {
+			params["clear"] = 0
+		}
+		if process != "" {
+			params["process_id"] = process
+		}
 		var got offlineEvents
-		params := map[string]any{"limit": pageRows, "clear": clearAt, "order": map[string]string{"ID": "ASC"}}
 		if _, err := app.Call(ctx, LaneSync, "event.offline.get", params, &got); err != nil {
 			return err
+		}
+		if extended && len(got.Events) > 0 {
+			if err := putJSON(ctx, m.cfg.State, offlineKey, text(got.Process)); err != nil {
+				return err
+			}
 		}
 		if err := m.takeOffline(ctx, got, extended); err != nil {
 			return err
 		}
-		if extended && len(got.Events) > 0 {
-			params := map[string]any{"process_id": got.Process}
-			if _, err := app.Call(ctx, LaneSync, "event.offline.clear", params, nil); err != nil {
-				return fmt.Errorf("confirming: %w", err)
+		if extended && (len(got.Events) > 0 || process != "") {
+			if err := m.confirmOffline(ctx, app, cmp.Or(text(got.Process), process)); err != nil {
+				return err
 			}
 		}
-		if len(got.Events) < pageRows {
+		if len(got.Events) < pageRows && process == "" {
 			return nil
 		}
+		process = ""
 	}
+}
+
+// confirmOffline has the portal forget events that were taken in.
+func (m *Mirror) confirmOffline(ctx context.Context, app Voice, process string) error {
+	if _, err := app.Call(ctx, LaneSync, "event.offline.clear", map[string]any{"process_id": process}, nil); err != nil {
+		return fmt.Errorf("confirming offline events: %w", err)
+	}
+	return putJSON(ctx, m.cfg.State, offlineKey, "")
 }
 
 // takeOffline has what events speak of read again, or reads it at once where

@@ -116,6 +116,7 @@ type cursor struct {
 const (
 	cursorKey    = "crm/mirror"
 	employeesKey = "crm/employees"
+	offlineKey   = "crm/offline" // the process of offline events that are not confirmed
 )
 
 // NewMirror makes the mirror of c's portal. It is empty until Load or Run.

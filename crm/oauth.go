@@ -70,28 +70,33 @@ type stateTokens struct {
 
 // Load reads the tokens.
 func (s *stateTokens) Load(ctx context.Context) (Tokens, error) {
-	var t Tokens
-	err := getJSON(ctx, s.state, s.key, &t)
-	if errors.Is(err, fs.ErrNotExist) {
-		err = nil
-	}
+	t, _, err := s.read(ctx)
 	return t, err
 }
 
-// Save compares the JSON of the tokens, which is always written the same way.
+// read gives the tokens, and how they are stored; nil where nothing is.
+func (s *stateTokens) read(ctx context.Context) (t Tokens, raw []byte, err error) {
+	raw, err = s.state.Get(ctx, s.key)
+	if errors.Is(err, fs.ErrNotExist) {
+		return t, nil, nil
+	}
+	if err != nil {
+		return t, nil, err
+	}
+	return t, raw, json.Unmarshal(raw, &t)
+}
+
+// Save replaces old tokens.
 func (s *stateTokens) Save(ctx context.Context, old, tokens Tokens) (bool, error) {
-	var before []byte
-	if old != (Tokens{}) {
-		var err error
-		if before, err = json.Marshal(old); err != nil {
-			return false, err
-		}
+	now, raw, err := s.read(ctx)
+	if err != nil || now != old {
+		return false, err
 	}
 	after, err := json.Marshal(tokens)
 	if err != nil {
 		return false, err
 	}
-	return s.state.CompareAndPut(ctx, s.key, before, after)
+	return s.state.CompareAndPut(ctx, s.key, raw, after)
 }
 
 // AppConfig is what an App needs.
@@ -207,6 +212,9 @@ func (a *App) renew(ctx context.Context, expired string) error {
 		if t.Access != "" && t.Access != expired {
 			return nil
 		}
+		if t.Refresh == "" && a.cfg.RefreshToken == "" {
+			return errNoTokens
+		}
 		if t.Claim != "" && time.Now().Unix() < t.ClaimUntil {
 			if err := sleep(ctx, claimPoll); err != nil {
 				return fmt.Errorf("%w: %w", errClaimed, err)
@@ -221,6 +229,9 @@ func (a *App) renew(ctx context.Context, expired string) error {
 		}
 		if ok {
 			return a.replace(context.WithoutCancel(ctx), claimed)
+		}
+		if err := sleep(ctx, claimPoll); err != nil {
+			return fmt.Errorf("%w: %w", errClaimed, err)
 		}
 	}
 }
@@ -259,9 +270,6 @@ func (a *App) exchange(ctx context.Context, old Tokens) (Tokens, error) {
 	ctx, cancel := context.WithTimeout(ctx, renewTimeout)
 	defer cancel()
 	refresh := cmp.Or(old.Refresh, a.cfg.RefreshToken)
-	if refresh == "" {
-		return Tokens{}, errNoTokens
-	}
 	t, err := a.ask(ctx, refresh)
 	if errors.Is(err, errGrant) && a.cfg.RefreshToken != "" && a.cfg.RefreshToken != refresh {
 		t, err = a.ask(ctx, a.cfg.RefreshToken)

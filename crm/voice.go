@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"net/url"
 	"strings"
 	"sync"
@@ -45,6 +46,15 @@ func (c *Client) App() (v Voice, ok bool) {
 		return Voice{}, false
 	}
 	return Voice{client: c, as: c.voices.app, own: true}, true
+}
+
+// Installer takes the portal's post to the application's install address, see
+// App.Install; nil where no application is configured.
+func (c *Client) Installer() http.Handler {
+	if c.voices.app == nil {
+		return nil
+	}
+	return c.voices.app.app.Install()
 }
 
 // Call is Client.Call as this voice. own is false where the portal's webhook

@@ -25,7 +25,7 @@ func (p *Portal) batch(c invocation, broken func(key, method string) *Failure) (
 		return answer{}, &Failure{400, "ERROR_ARGUMENT", "cmd is not an array"}
 	}
 	b := &batchRun{
-		portal: p, user: c.user, broken: broken,
+		portal: p, user: c.user, app: c.app, broken: broken,
 		out: map[string]map[string]any{"result": {}, "error": {}, "total": {}, "next": {}, "time": {}},
 	}
 	halt := yes(c.arg("halt"))
@@ -54,6 +54,7 @@ const maxCommands = 50
 type batchRun struct {
 	portal *Portal
 	user   int
+	app    string
 	broken func(key, method string) *Failure
 	out    map[string]map[string]any // result, error, total, next, time
 }
@@ -77,13 +78,14 @@ func (b *batchRun) run(key, text string) {
 		b.fail(key, f)
 		return
 	}
-	a, f := b.portal.invoke(name, invocation{user: b.user, params: params})
+	c := invocation{user: b.user, app: b.app, params: params}
+	a, f := b.portal.invoke(name, c)
 	if f != nil {
 		b.fail(key, f)
 		return
 	}
 	b.out["result"][key] = a.result
-	b.out["time"][key] = map[string]any{"start": 1.0, "finish": 1.1, "duration": 0.1, "processing": 0.1}
+	b.out["time"][key] = b.portal.clockOf(name, c)
 	if a.list {
 		b.out["total"][key] = a.total
 		if a.next > 0 {

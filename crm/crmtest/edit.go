@@ -3,7 +3,6 @@ package crmtest
 import (
 	"strconv"
 	"strings"
-	"time"
 	"unicode"
 
 	"frontdesk/call"
@@ -79,7 +78,7 @@ func update(k call.Kind) method {
 			return answer{}, fail
 		}
 		p.merge(e, c.fields("fields"))
-		e.fields["DATE_MODIFY"] = p.now().Format(time.RFC3339)
+		p.touch(e)
 		e.fields["MODIFY_BY_ID"] = strconv.Itoa(c.user)
 		return answer{result: true}, nil
 	}
@@ -92,6 +91,7 @@ func remove(k call.Kind) method {
 			return answer{}, fail
 		}
 		delete(p.entities[k], e.id)
+		p.changed(k, "DELETE", e.id)
 		return answer{result: true}, nil
 	}
 }

@@ -113,6 +113,7 @@ func (p *Portal) store(e *entity) {
 	e.fields["ID"] = strconv.Itoa(e.id)
 	e.fields["DATE_CREATE"], e.fields["DATE_MODIFY"] = now, now
 	p.entities[e.kind][e.id] = e
+	p.changed(e.kind, "ADD", e.id)
 }
 
 // SetField changes one field of an entity, "ASSIGNED_BY_ID" or a user field. It
@@ -123,9 +124,31 @@ func (p *Portal) SetField(k call.Kind, id int, code string, value any) bool {
 	e, ok := p.entities[k][id]
 	if ok {
 		e.fields[code] = value
-		e.fields["DATE_MODIFY"] = p.now().Format(time.RFC3339)
+		p.touch(e)
 	}
 	return ok
+}
+
+// SetPhones replaces the numbers of an entity. It reports whether there is such
+// an entity.
+func (p *Portal) SetPhones(k call.Kind, id int, phones ...string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	e, ok := p.entities[k][id]
+	if ok {
+		e.phones = nil
+		for _, v := range phones {
+			e.phones = append(e.phones, phone{id: p.id(), value: v, kind: "WORK"})
+		}
+		p.touch(e)
+	}
+	return ok
+}
+
+// touch notes that an entity was changed. mu is held.
+func (p *Portal) touch(e *entity) {
+	e.fields["DATE_MODIFY"] = p.now().Format(time.RFC3339)
+	p.changed(e.kind, "UPDATE", e.id)
 }
 
 // Field is one field of an entity as stored.
@@ -144,7 +167,10 @@ func (p *Portal) Field(k call.Kind, id int, code string) (any, bool) {
 func (p *Portal) Remove(k call.Kind, id int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	delete(p.entities[k], id)
+	if _, ok := p.entities[k][id]; ok {
+		delete(p.entities[k], id)
+		p.changed(k, "DELETE", id)
+	}
 }
 
 // sorted are the entities of a kind by id.

@@ -31,11 +31,14 @@ func (p *Portal) serve(w http.ResponseWriter, r *http.Request, renamed bool) {
 		p.control(w, r, body)
 		return
 	}
-	name, user, ok := p.address(r.URL.Path)
+	if strings.HasPrefix(r.URL.Path, "/oauth/token") {
+		p.token(w, r, body)
+		return
+	}
 	c := parameters(r, body)
-	c.user = user
+	name, denied := p.sender(r.URL.Path, &c)
 	p.record(Request{
-		At: p.now(), HTTP: r.Method, Method: name, User: user, UserAgent: r.UserAgent(), Body: body, Commands: c.commands(),
+		At: p.now(), HTTP: r.Method, Method: name, User: c.user, App: c.app, UserAgent: r.UserAgent(), Body: body, Commands: c.commands(),
 	})
 	f := p.fault(name)
 	if renamed && f.Kind == Moved {
@@ -47,18 +50,18 @@ func (p *Portal) serve(w http.ResponseWriter, r *http.Request, renamed bool) {
 	if p.misbehave(w, r, f) {
 		return
 	}
-	p.answer(w, r, f, name, ok, c)
+	p.answer(w, r, f, name, denied, c)
 }
 
 // answer runs the method and writes what comes of it, as far as f lets it.
-func (p *Portal) answer(w http.ResponseWriter, r *http.Request, f Fault, name string, ok bool, c invocation) {
+func (p *Portal) answer(w http.ResponseWriter, r *http.Request, f Fault, name string, denied *Failure, c invocation) {
 	fail := f.failure()
 	switch {
 	case fail != nil:
 	case !p.admit(r.RemoteAddr):
 		fail = Fault{Kind: QueryLimit}.failure()
-	case !ok:
-		fail = &Failure{401, "NO_AUTH_FOUND", "Wrong authorization data"}
+	default:
+		fail = denied
 	}
 	var a answer
 	if fail == nil {
@@ -121,6 +124,21 @@ func (p *Portal) encode(a answer, fail *Failure) []byte {
 		return []byte(`{"error":"ERROR_UNEXPECTED_ANSWER","error_description":"Server returned an unexpected response."}`)
 	}
 	return b.Bytes()
+}
+
+// sender finds out who calls which method: a webhook's path names it, an
+// application sends its access token.
+func (p *Portal) sender(path string, c *invocation) (name string, denied *Failure) {
+	if parts := strings.Split(strings.Trim(path, "/"), "/"); len(parts) == 2 && parts[0] == "rest" {
+		c.user, c.app, denied = p.bearer(c.text("auth"))
+		return strings.TrimSuffix(parts[1], ".json"), denied
+	}
+	name, user, ok := p.address(path)
+	if !ok {
+		return name, &Failure{401, "NO_AUTH_FOUND", "Wrong authorization data"}
+	}
+	c.user = user
+	return name, nil
 }
 
 // address takes /rest/USER/SECRET/METHOD.json apart.

@@ -7,6 +7,9 @@
 // [], expands $result references the way PHP does, and knows the 30-minute rule
 // of call ids. Faults make it slow, silent, broken or gone; they are set in Go
 // or, so that an engineer may turn them with curl, under /_sandbox/fault.
+// Applications renew their tokens at /oauth/token/, events are posted to
+// outbound webhooks or kept for who polls them, and limits of requests and of
+// execution time can be switched on.
 // A Server puts a portal on sockets, where it can also refuse connections or
 // never finish TLS. Requests are recorded for assertions.
 package crmtest
@@ -41,8 +44,15 @@ type Portal struct {
 	data
 	calls    calls
 	faults   faults
-	rate     rate
+	limits   limits
 	recorded recorded
+	apps     apps
+}
+
+// limits are the portal's bucket and its budget of execution time.
+type limits struct {
+	rate      rate
+	operating operating
 }
 
 // data is what the portal knows.
@@ -61,7 +71,8 @@ type method func(p *Portal, c invocation) (answer, *Failure)
 
 // invocation is one call of a method.
 type invocation struct {
-	user   int // whose webhook calls
+	user   int    // whose webhook or token calls
+	app    string // the application that calls; "": a webhook
 	params map[string]any
 	order  []string // keys of the parameter cmd, as sent
 }
@@ -133,12 +144,13 @@ func methods() map[string]method {
 		"crm.settings.mode.get": modeGet,
 		"scope":                 scopes,
 		"server.time":           serverTime,
-		"feature.get":           func(*Portal, invocation) (answer, *Failure) { return answer{result: "N"}, nil },
+		"feature.get":           featureGet,
 	}
 	maps.Copy(m, entityMethods())
 	maps.Copy(m, userMethods())
 	maps.Copy(m, telephonyMethods())
 	maps.Copy(m, setupMethods())
+	maps.Copy(m, eventMethods())
 	return m
 }
 
@@ -166,6 +178,9 @@ func (p *Portal) invoke(name string, c invocation) (answer, *Failure) {
 		return answer{}, &Failure{404, "ERROR_METHOD_NOT_FOUND", "Method not found!"}
 	}
 	if fail := p.scoped(name, c); fail != nil {
+		return answer{}, fail
+	}
+	if fail := p.spend(name, c); fail != nil {
 		return answer{}, fail
 	}
 	return m(p, c)
@@ -199,6 +214,7 @@ type Request struct {
 	HTTP      string // GET, POST
 	Method    string // REST method
 	User      int    // 0: the credential was not valid
+	App       string // the application that sent it; "": a webhook
 	UserAgent string
 	Body      []byte
 	Commands  []string // of a batch, as "key=method?query", in order

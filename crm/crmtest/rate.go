@@ -20,14 +20,14 @@ type rate struct {
 func (p *Portal) SetRate(perSecond float64, burst int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.rate = rate{perSecond: perSecond, burst: float64(burst), level: map[string]float64{}, at: map[string]time.Time{}}
+	p.limits.rate = rate{perSecond: perSecond, burst: float64(burst), level: map[string]float64{}, at: map[string]time.Time{}}
 }
 
 // admit counts a request from a remote address.
 func (p *Portal) admit(remote string) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	r := &p.rate
+	r := &p.limits.rate
 	if r.perSecond == 0 {
 		return true
 	}

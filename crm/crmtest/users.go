@@ -40,6 +40,9 @@ func (p *Portal) AddUser(u User) int {
 		u.ID = p.id()
 	}
 	u.Fields = maps.Clone(u.Fields)
+	if _, known := p.users[u.ID]; !known {
+		p.emit("ONUSERADD", u.ID)
+	}
 	p.users[u.ID] = u
 	return u.ID
 }
