@@ -44,3 +44,6 @@ func (b *Book) Unsaved() int { return b.unsaved.count() }
 func (b *Book) Counts() (dropped, refused, evicted int64) {
 	return b.metrics.dropped.Load(), b.metrics.refused.Load(), b.all.evicted.Load()
 }
+
+// DialTo makes the mailer reach its server at another address.
+func (m *Mailer) DialTo(addr string) { m.addr = addr }
