@@ -5,7 +5,7 @@
 //
 // A job is written in the transaction of whatever owes it and done at least
 // once: what a job does must bear being done again. Nothing here is on the way
-// of a call: its answers may take seconds when a disk stalls, never more than
-// the store's own limit, and an error means that nobody knows whether it was
-// written.
+// of a call: its answers may take seconds when a disk stalls, though not more
+// than the store's own limit (a transaction lasts as long as the disk makes
+// it), and an error means that nobody knows whether it was written.
 package store

@@ -65,8 +65,8 @@ func TestNewerDatabaseIsRefused(t *testing.T) {
 func TestBadAddresses(t *testing.T) {
 	t.Parallel()
 	for dsn, want := range map[string]string{
-		"":                      "neither",
-		"mysql://root@db":       "neither",
+		"":                      "begins with sqlite: or postgres://",
+		"mysql://root@db":       "begins with sqlite: or postgres://",
 		"sqlite:":               "names no file",
 		"sqlite:/no/such/db":    "/no/such/db",
 		"sqlite:" + t.TempDir(): "is a directory",

@@ -109,7 +109,7 @@ func openDB(ctx context.Context, dsn string, log *slog.Logger) (db, error) {
 	if isPostgres(dsn) {
 		return openPostgres(ctx, dsn)
 	}
-	return db{}, errors.New("store: the address begins neither with sqlite: nor with postgres:")
+	return db{}, errors.New("store: want an address that begins with sqlite: or postgres://")
 }
 
 // prepare migrates and makes ready to owe jobs.
