@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"strconv"
 	"sync"
 	"testing"
@@ -18,7 +19,14 @@ import (
 	"frontdesk/staff"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// TestMain is also the main function of the processes that tests kill.
+func TestMain(m *testing.M) {
+	if dsn := os.Getenv(childStore); dsn != "" {
+		fmt.Fprintln(os.Stderr, child(dsn))
+		os.Exit(1) // it is killed before it ends
+	}
+	goleak.VerifyTestMain(m)
+}
 
 const (
 	client = call.Number("+79161234567")
