@@ -79,11 +79,16 @@ func newNumbers(cfg *config.Config) func() call.Numbers {
 
 // newDirectory is the portal's client; nil where no webhook is configured.
 func newDirectory(cfg *config.Config, log *slog.Logger) (*crm.Client, error) {
-	b := cfg.CRM.Bitrix24
-	if b.Webhook.Reveal() == "" {
+	if cfg.CRM.Bitrix24.Webhook.Reveal() == "" {
 		return nil, nil
 	}
-	return crm.New(crm.Config{
+	return crm.New(portalConfig(cfg, log))
+}
+
+// portalConfig is what a configuration says of the portal.
+func portalConfig(cfg *config.Config, log *slog.Logger) crm.Config {
+	b := cfg.CRM.Bitrix24
+	return crm.Config{
 		Webhook: crm.Webhook(b.Webhook.Reveal()), Voices: crm.Voices{Employees: employeeWebhooks(b)}, Country: cfg.Country, Zone: cfg.Zone, Logger: log,
 		Rate: crm.Rate{PerSecond: float64(b.Rate.PerSecond), Burst: b.Rate.Burst},
 		Fields: crm.Fields{
@@ -91,7 +96,7 @@ func newDirectory(cfg *config.Config, log *slog.Logger) (*crm.Client, error) {
 			Direct: b.Fields.Direct, NoSticky: b.Fields.NoSticking, Sticky: b.Fields.StickyMinutes,
 			Extra: cfg.Plan.Fields(),
 		},
-	})
+	}
 }
 
 func employeeWebhooks(b config.Bitrix24) map[int]crm.Webhook {

@@ -46,6 +46,7 @@ func defaultParties() Parties {
 		},
 		CRM: CRM{
 			Deadline: 2500 * time.Millisecond,
+			Prefer:   "live",
 			Bitrix24: Bitrix24{
 				Webhook: NewSecret("http://127.0.0.1:9000/rest/1/secret/"),
 				Fields: Fields{

@@ -10,6 +10,8 @@ func (c *checker) later() {
 		on   bool
 	}{
 		{"crm.mirror.enabled", c.CRM.Mirror.Enabled},
+		{"crm.prefer", c.CRM.Prefer == "mirror"},
+		{"crm.bitrix24.event_token", c.CRM.Bitrix24.EventToken.Set()},
 		{"crm.leads.create", c.CRM.Leads.Create},
 		{"crm.bitrix24.app", true},
 		{"crm.bitrix24.employees", len(c.CRM.Bitrix24.Employees) > 0},

@@ -23,6 +23,11 @@ func (c *Config) Restart(other *Config) []string {
 		{"trunks.register", c.registers(), other.registers()},
 		{"http.listen", c.HTTP.Listen, other.HTTP.Listen},
 		{"crm.bitrix24.webhook", c.CRM.Bitrix24.Webhook.Reveal(), other.CRM.Bitrix24.Webhook.Reveal()},
+		{"crm.bitrix24.app", c.CRM.Bitrix24.App, other.CRM.Bitrix24.App},
+		{"crm.bitrix24.employees", c.CRM.Bitrix24.Employees, other.CRM.Bitrix24.Employees},
+		{"crm.bitrix24.event_token", c.CRM.Bitrix24.EventToken.Reveal(), other.CRM.Bitrix24.EventToken.Reveal()},
+		{"crm.mirror", c.CRM.Mirror, other.CRM.Mirror},
+		{"crm.prefer", c.CRM.Prefer, other.CRM.Prefer},
 		{"crm.bitrix24.fields", c.CRM.Bitrix24.Fields, other.CRM.Bitrix24.Fields},
 		{"rules[].when", c.Plan.Fields(), other.Plan.Fields()}, // what the portal is asked for and the mirror keeps
 		{"crm.bitrix24.rate", c.CRM.Bitrix24.Rate, other.CRM.Bitrix24.Rate},

@@ -6,6 +6,8 @@ import "time"
 type CRM struct {
 	// From the INVITE's arrival to the routing decision, everything included.
 	Deadline time.Duration `yaml:"deadline"`
+	// Who is asked first: live is the portal, mirror the local copy, whose answer is verified afterwards.
+	Prefer string `yaml:"prefer" jsonschema:"enum=live,enum=mirror"`
 	// The portal.
 	Bitrix24 Bitrix24 `yaml:"bitrix24"`
 	// Local copy of numbers and owners: answers when the portal cannot.
@@ -24,6 +26,8 @@ type Bitrix24 struct {
 	App *App `yaml:"app"`
 	// Webhooks by Bitrix24 user id: CRM writes are made as that employee.
 	Employees map[int]Secret `yaml:"employees"`
+	// Application token of the outbound webhook that posts events; "" refuses them.
+	EventToken Secret `yaml:"event_token"`
 	// Codes of the user fields; frontdesk bitrix24 setup creates them.
 	Fields Fields `yaml:"fields"`
 	// Requests to the portal: below what its plan allows, which all programs at this address share.

@@ -1,0 +1,154 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/url"
+	"time"
+
+	"github.com/schollz/progressbar/v3"
+	"github.com/spf13/cobra"
+
+	"frontdesk/call"
+	"frontdesk/cmd/frontdesk/config"
+	"frontdesk/crm"
+	"frontdesk/store"
+)
+
+// Polling for offline events: the portal keeps them, so that it may be slow.
+const offlineEvery = 30 * time.Second
+
+// newPortal is the portal's client with all credentials; nil where none is
+// configured. The tokens of an OAuth application are kept in st.
+func newPortal(cfg *config.Config, st crm.StateStore, log *slog.Logger) (*crm.Client, error) {
+	app, err := newApp(cfg, st, log)
+	if err != nil {
+		return nil, fmt.Errorf("crm.bitrix24.app: %w", err)
+	}
+	c := portalConfig(cfg, log)
+	if c.Webhook == "" && app == nil {
+		return nil, nil
+	}
+	c.Voices.App = app
+	portal, err := crm.New(c)
+	if err != nil {
+		return nil, fmt.Errorf("crm.bitrix24: %w", err)
+	}
+	return portal, nil
+}
+
+// newApp is the OAuth application; nil where none is configured.
+func newApp(cfg *config.Config, st crm.StateStore, log *slog.Logger) (*crm.App, error) {
+	a := cfg.CRM.Bitrix24.App
+	if a == nil {
+		return nil, nil
+	}
+	portal := a.Portal
+	if u, err := url.Parse(cfg.CRM.Bitrix24.Webhook.Reveal()); portal == "" && err == nil && u.Host != "" {
+		portal = u.Scheme + "://" + u.Host
+	}
+	return crm.NewApp(crm.AppConfig{
+		ClientID: a.ClientID, ClientSecret: a.ClientSecret.Reveal(), Portal: portal, RefreshToken: a.RefreshToken.Reveal(),
+		Store: crm.NewTokenStore(st, "crm/tokens"), Logger: log,
+	})
+}
+
+// newMirror is the local copy of the portal, kept in st.
+func newMirror(cfg *config.Config, portal *crm.Client, st *store.Store, log *slog.Logger, progress func(crm.Progress)) (*crm.Mirror, error) {
+	c := crm.MirrorConfig{
+		Cards: st, State: st, MaxAge: cfg.CRM.Mirror.MaxAge, Every: cfg.CRM.Mirror.Every, Night: 3,
+		Progress: progress, Logger: log,
+	}
+	if cfg.CRM.Bitrix24.App != nil {
+		c.Offline = offlineEvery
+	}
+	return crm.NewMirror(portal, c)
+}
+
+func newMirrorCommand(o *options) *cobra.Command {
+	cmd := &cobra.Command{Use: "mirror", Short: "Manage the local copy of the portal"}
+	cmd.AddCommand(&cobra.Command{
+		Use:   "export",
+		Short: "Read all contacts, companies, leads and employees into the store",
+		Long: "Read all contacts, companies, leads and employees into the store, before serve takes calls. Interrupted, it\n" +
+			"goes on where it stopped. It takes half of the requests that crm.bitrix24.rate allows. While serve runs it is\n" +
+			"not needed: serve exports by itself, and holds the SQLite file.",
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg, err := load(o, cmd.ErrOrStderr())
+			if err != nil {
+				return err
+			}
+			size, err := export(cmd.Context(), cfg, newLogger(cfg.Log, cmd.ErrOrStderr()), cmd.ErrOrStderr())
+			if err != nil {
+				return err
+			}
+			if o.json {
+				return printJSON(cmd.OutOrStdout(), size)
+			}
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "contacts %d, companies %d, leads %d, numbers %d\n",
+				size.Contacts, size.Companies, size.Leads, size.Numbers)
+			return err
+		},
+	})
+	return cmd
+}
+
+// export reads the portal into the store, with a progress bar on w.
+func export(ctx context.Context, cfg *config.Config, log *slog.Logger, w io.Writer) (size crm.MirrorSize, err error) {
+	st, err := store.Open(ctx, cfg.Store.Reveal(), store.Options{Logger: log})
+	if err != nil {
+		return size, &exitError{exitFindings, err}
+	}
+	defer func() { err = errors.Join(err, st.Close()) }()
+	portal, err := newPortal(cfg, st, log)
+	if err != nil {
+		return size, err
+	}
+	if portal == nil {
+		return size, errors.New("no portal is configured: set crm.bitrix24.webhook")
+	}
+	defer portal.Close()
+	bar := &exportBar{w: w}
+	m, err := newMirror(cfg, portal, st, log, bar.show)
+	if err != nil {
+		return size, err
+	}
+	if err = m.Load(ctx); err == nil {
+		err = m.Export(ctx)
+	}
+	bar.end()
+	if err != nil {
+		return size, &exitError{exitFindings, fmt.Errorf("%w; what was read is kept: run it again to go on", err)}
+	}
+	return m.Size(), nil
+}
+
+// exportBar shows the progress of an export, a bar for each kind.
+type exportBar struct {
+	w    io.Writer
+	kind call.Kind
+	bar  *progressbar.ProgressBar
+}
+
+func (b *exportBar) show(p crm.Progress) {
+	if b.bar == nil || b.kind != p.Kind {
+		b.end()
+		b.kind = p.Kind
+		b.bar = progressbar.NewOptions(max(p.Last, 1),
+			progressbar.OptionSetWriter(b.w), progressbar.OptionSetDescription(string(p.Kind)),
+			progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionSetPredictTime(true))
+	}
+	_ = b.bar.Set(min(p.At, max(p.Last, 1))) // a bar that cannot be drawn is no reason to stop
+}
+
+func (b *exportBar) end() {
+	if b.bar != nil {
+		_ = b.bar.Finish() // see show
+		_, _ = fmt.Fprintln(b.w)
+	}
+	b.bar = nil
+}
