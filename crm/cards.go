@@ -60,8 +60,8 @@ func cardsOf(object string) []card {
 type layout []map[string]any
 
 // card puts fields that the card does not show yet into our section of the
-// layout that is common to all employees.
-func (s *setup) card(ctx context.Context, o object, k card, fields []string) {
+// layout that is common to all employees. all are the object's user fields.
+func (s *setup) card(ctx context.Context, k card, fields, all []string) {
 	const method = "crm.item.details.configuration"
 	params := map[string]any{"entityTypeId": k.entityType, "scope": "C"}
 	if k.extras != nil {
@@ -82,12 +82,7 @@ func (s *setup) card(ctx context.Context, o object, k card, fields []string) {
 	standard := ""
 	if len(have) == 0 {
 		standard = "; it had no common layout, so the standard one was written out"
-		others, err := s.client.userFields(ctx, o)
-		if err != nil {
-			fail(err, o.method+".list")
-			return
-		}
-		have = s.standard(k, slices.Sorted(maps.Keys(others)), fields)
+		have = s.standard(k, all, fields)
 	}
 	missing := have.without(fields)
 	if len(missing) == 0 {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 )
@@ -54,7 +55,7 @@ func (c *Client) Setup(ctx context.Context, o SetupOptions) ([]SetupStep, error)
 		}
 	}
 	if c.cfg.Fields.Sticky != "" {
-		if err := s.fields(ctx, userObject()); err != nil {
+		if _, err := s.fields(ctx, userObject()); err != nil {
 			return s.steps, err
 		}
 	}
@@ -120,7 +121,8 @@ func (s *setup) refused(o object, f field, err error, method string) {
 // object sees to the fields of an object and to its cards.
 func (s *setup) object(ctx context.Context, o object) error {
 	before := len(s.steps)
-	if err := s.fields(ctx, o); err != nil {
+	have, err := s.fields(ctx, o)
+	if err != nil {
 		return err
 	}
 	var shown []string
@@ -131,32 +133,51 @@ func (s *setup) object(ctx context.Context, o object) error {
 	}
 	for _, card := range o.cards {
 		if len(shown) > 0 {
-			s.card(ctx, o, card, shown)
+			s.card(ctx, card, shown, slices.Sorted(maps.Keys(have)))
 		}
 	}
 	return nil
 }
 
-func (s *setup) fields(ctx context.Context, o object) error {
+// fields sees to the fields of an object, and gives those that it had before.
+func (s *setup) fields(ctx context.Context, o object) (map[string]userField, error) {
 	have, err := s.client.userFields(ctx, o)
-	if err != nil {
-		var refused *Error
-		if !errors.As(err, &refused) || outage(refused) {
-			return fmt.Errorf("reading the fields of a %s: %w", o.name, err)
-		}
-		for _, f := range o.wanted(s.client.cfg.Fields) {
-			if f.code != "" {
-				s.refused(o, f, err, o.method+".list")
-			}
-		}
-		return nil
+	var refused *Error
+	if err != nil && (!errors.As(err, &refused) || outage(refused)) {
+		return nil, fmt.Errorf("reading the fields of a %s: %w", o.name, err)
 	}
+	before := len(s.steps)
 	for _, f := range o.wanted(s.client.cfg.Fields) {
-		if f.code != "" {
+		switch {
+		case f.code == "":
+		case err != nil:
+			s.refused(o, f, err, o.method+".list")
+		default:
 			s.field(ctx, o, f, have)
 		}
 	}
-	return nil
+	s.confirm(ctx, o, s.steps[before:])
+	return have, nil
+}
+
+// confirm looks for the fields that were made: a portal may give one another
+// name than it was asked for.
+func (s *setup) confirm(ctx context.Context, o object, steps []SetupStep) {
+	made := func(step SetupStep) bool { return step.State == SetupCreate }
+	if s.options.DryRun || !slices.ContainsFunc(steps, made) {
+		return
+	}
+	have, err := s.client.userFields(ctx, o)
+	for i := range steps {
+		step := &steps[i]
+		if !made(*step) || err == nil && have[step.Field].Kind == step.Type {
+			continue
+		}
+		step.State, step.Text, step.Advice = SetupFailed, "the portal took the field and does not list it", "run setup again"
+		if err != nil {
+			step.Text, step.Advice = err.Error(), Advice(err, o.method+".list")
+		}
+	}
 }
 
 // outage reports whether a refusal says nothing about what was asked for.
@@ -217,7 +238,7 @@ func (c *Client) userFields(ctx context.Context, o object) (map[string]userField
 }
 
 // addField creates a field. On a large portal that may take longer than a
-// request may: whatever the answer, the field is looked for.
+// request may: after a failure the field is looked for.
 func (c *Client) addField(ctx context.Context, o object, f field) error {
 	label := map[string]string{"en": f.english, "ru": f.russian}
 	fields := map[string]any{
@@ -232,18 +253,13 @@ func (c *Client) addField(ctx context.Context, o object, f field) error {
 		fields["SETTINGS"] = map[string]any{"DEFAULT_VALUE": map[string]string{"TYPE": "NONE", "VALUE": ""}}
 	}
 	refused := c.Call(ctx, LaneLog, o.method+".add", map[string]any{"fields": fields}, nil)
-	have, err := c.userFields(ctx, o)
-	switch is, ok := have[f.code]; {
-	case ok && is.Kind == f.kind:
+	if refused == nil {
 		return nil
-	case refused != nil:
-		return refused
-	case err != nil:
-		return err
-	case ok:
-		return fmt.Errorf("%s.add: %w: the new field has type %s", o.method, errShape, is.Kind)
 	}
-	return fmt.Errorf("%s.add: %w: the portal made no field %s", o.method, errShape, f.code)
+	if have, err := c.userFields(ctx, o); err == nil && have[f.code].Kind == f.kind {
+		return nil
+	}
+	return refused
 }
 
 // Advice says what to do where the portal refuses a method.

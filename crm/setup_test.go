@@ -15,7 +15,6 @@ import (
 	"frontdesk/crm/crmtest"
 )
 
-// plain is a portal without user fields, and its client in a bubble.
 func setUp(t *testing.T, w *world, o crm.SetupOptions) []string {
 	t.Helper()
 	steps, err := w.Setup(context.Background(), o)
@@ -180,6 +179,23 @@ func TestSetupSurvivesLostAnswers(t *testing.T) {
 		got := setUp(t, w, crm.SetupOptions{})
 		if slices.ContainsFunc(got, func(s string) bool { return !strings.HasPrefix(s, "create ") }) {
 			t.Errorf("steps\n%s", strings.Join(got, "\n"))
+		}
+	})
+}
+
+// An answer that says yes where no field was made is not believed.
+func TestSetupLooksForWhatWasMade(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p := newPortal(crmtest.Options{})
+		w := newWorld(t, p)
+		p.SetFault(crmtest.Fault{Kind: crmtest.WrongShape, Method: "crm.lead.userfield.add"})
+		got := setUp(t, w, crm.SetupOptions{})
+		if !slices.Contains(got, "failed lead UF_CRM_FD_MANAGER: the portal took the field and does not list it | run setup again") {
+			t.Errorf("steps\n%s", strings.Join(got, "\n"))
+		}
+		if p.Layout("lead") != nil || p.Layout("contact") == nil {
+			t.Error("a card shows fields that are not there, or the others do not")
 		}
 	})
 }

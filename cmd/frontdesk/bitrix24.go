@@ -7,9 +7,13 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
 	"slices"
 	"strings"
 	"text/tabwriter"
+	"time"
 	"unicode"
 
 	"github.com/spf13/cobra"
@@ -31,6 +35,9 @@ func withPortal(cmd *cobra.Command, o *options, do func(ctx context.Context, cfg
 	if err != nil {
 		return err
 	}
+	if serving(cmd.Context(), cfg.HTTP.Listen) {
+		modest(&cfg.CRM.Bitrix24.Rate)
+	}
 	portal, err := newDirectory(cfg, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return fmt.Errorf("crm.bitrix24: %w", err)
@@ -45,6 +52,34 @@ func withPortal(cmd *cobra.Command, o *options, do func(ctx context.Context, cfg
 		return &exitError{code: exitFindings, err: err}
 	}
 	return err
+}
+
+// serving reports whether a frontdesk answers at an address of http.listen.
+func serving(ctx context.Context, listen string) bool {
+	host, port, err := net.SplitHostPort(listen)
+	if err != nil {
+		return false
+	}
+	if ip, err := netip.ParseAddr(host); host == "" || err == nil && ip.IsUnspecified() {
+		host = "localhost"
+	}
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+net.JoinHostPort(host, port)+"/healthz", nil)
+	if err != nil {
+		return false
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return false
+	}
+	return res.Body.Close() == nil && res.StatusCode == http.StatusOK
+}
+
+// modest leaves most of the portal's limit to a frontdesk that serves: the
+// limit is counted for both together.
+func modest(r *config.Rate) {
+	r.PerSecond, r.Burst = max(r.PerSecond/2, 1), max(r.Burst/5, 1)
 }
 
 func newBitrix24Setup(o *options) *cobra.Command {

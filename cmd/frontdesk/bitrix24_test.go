@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"flag"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"frontdesk/cmd/frontdesk/config"
 	"frontdesk/crm/crmtest"
 )
 
@@ -188,5 +190,65 @@ func TestBitrix24OfAPortalInTrouble(t *testing.T) {
 	d.config = filepath.Join(t.TempDir(), "none.yaml")
 	if _, _, code := d.run(t, "bitrix24", "lint"); code != exitConfig {
 		t.Errorf("exit %d without a configuration", code)
+	}
+}
+
+// Commands leave the portal's limit to a frontdesk that runs beside them.
+func TestServingIsSeen(t *testing.T) {
+	t.Parallel()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/healthz" {
+			w.WriteHeader(http.StatusNotFound)
+		}
+	}))
+	addr := server.Listener.Addr().String()
+	if !serving(t.Context(), addr) || serving(t.Context(), "nonsense") {
+		t.Error("a server is not seen, or one that is not there is")
+	}
+	server.Close()
+	if serving(t.Context(), addr) {
+		t.Error("a server that has gone is seen")
+	}
+	rate := config.Rate{PerSecond: 2, Burst: 40}
+	if modest(&rate); rate != (config.Rate{PerSecond: 1, Burst: 8}) {
+		t.Errorf("rate %+v", rate)
+	}
+}
+
+// A rule names a field, and the portal is asked for it.
+func TestExplainByFieldOfTheCRM(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, "")
+	text, err := os.ReadFile(d.config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rule := `rules: [{name: vip, default: "801", when: 'crm.field("UF_CRM_VIP") == true and crm.field("SOURCE_ID") in ["WEB", "CALL"]'}, {name`
+	if err := os.WriteFile(d.config, []byte(strings.Replace(string(text), "rules: [{name", rule, 1)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	d.portal.AddUser(crmtest.User{ID: 17, FirstName: "Анна", Extension: "201"})
+	d.portal.AddUserField("CRM_CONTACT", crmtest.UserField{Name: "UF_CRM_VIP", Type: "boolean"})
+	for number, fields := range map[string]map[string]any{
+		"+79160000001": {"UF_CRM_VIP": "1", "SOURCE_ID": "WEB"},
+		"+79160000002": {"UF_CRM_VIP": true, "SOURCE_ID": "CALL"},
+		"+79160000003": {"UF_CRM_VIP": "0", "SOURCE_ID": "WEB"},
+		"+79160000004": {"SOURCE_ID": "WEB"},
+	} {
+		d.portal.AddContact(crmtest.Contact{Responsible: 17, Phones: []string{number}, Fields: fields})
+	}
+	for number, want := range map[string]string{
+		"+79160000001": "vip", "+79160000002": "vip", "+79160000003": "all", "+79160000004": "all", "+79160000009": "all", "": "all",
+	} {
+		out, stderr, code := d.run(t, "explain", "--json", "--from", number, "--to", "+74951234567")
+		var got struct{ Rule string }
+		if err := json.Unmarshal([]byte(out), &got); err != nil || code != 0 || got.Rule != want {
+			t.Errorf("%s: rule %q, want %q, exit %d\n%s%s", number, got.Rule, want, code, out, stderr)
+		}
+	}
+	d.portal.SetFault(crmtest.Fault{Kind: crmtest.ServerError})
+	out, _, _ := d.run(t, "explain", "--from", "+79160000001", "--to", "+74951234567")
+	if !strings.Contains(out, "needs the CRM: the portal failed") || !strings.Contains(out, `by rule "all"`) {
+		t.Errorf("of a broken portal:\n%s", out)
 	}
 }
