@@ -273,6 +273,12 @@ func (p *Portal) filtered(k call.Kind, l listing) []*entity {
 	rows := slices.DeleteFunc(p.sorted(k), func(e *entity) bool {
 		return e.hidden || slices.ContainsFunc(l.conditions, func(c condition) bool { return !c.holds(e.values(c.field)) })
 	})
+	if l.sort == "ID" { // as they are
+		if l.descending {
+			slices.Reverse(rows)
+		}
+		return rows
+	}
 	slices.SortStableFunc(rows, func(a, b *entity) int {
 		cmp := order(a.fields[l.sort], b.fields[l.sort], l.sort == "ID")
 		if l.descending {
