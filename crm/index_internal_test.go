@@ -194,7 +194,9 @@ func TestPack(t *testing.T) {
 }
 
 // nothing is a store that keeps nothing.
-type nothing struct{ cards func(each func(call.Card) error) error }
+type nothing struct {
+	cards func(each func(call.Card) error) error
+}
 
 func (nothing) SaveEntities(context.Context, []call.Card) error        { return nil }
 func (nothing) DeleteEntities(context.Context, call.Kind, []int) error { return nil }
