@@ -136,7 +136,11 @@ func (c *conversation) join(ctx context.Context, leg *secondLeg) int {
 	}
 	from := time.Now()
 	reason := c.talk(ctx, leg)
-	c.record.talked(leg.place.ext, c.employeeAt(leg.place.ext), from)
+	ext := leg.place.ext
+	if c.invite.Peer.PBX { // then it is the caller who sits at an extension
+		ext = call.Extension(c.facts.Caller)
+	}
+	c.record.talked(ext, c.employeeAt(ext), from)
 	c.log.Info("talk over", "target", leg.place.ext, "seconds", time.Since(from).Seconds(), "ended_by", reason)
 	return 0
 }

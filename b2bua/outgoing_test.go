@@ -48,6 +48,9 @@ func TestCallOfThePBXGoesToTheTrunk(t *testing.T) {
 	if rec.Direction != call.Out || rec.Trunk != "carrier" || rec.DID != "+74957654321" || rec.Caller != "201" {
 		t.Errorf("the record says %s by %q from %q to %q", rec.Direction, rec.Trunk, rec.Caller, rec.DID)
 	}
+	if len(rec.Talks) != 1 || rec.Talks[0].Extension != "201" {
+		t.Errorf("talks %+v, want one of 201", rec.Talks)
+	}
 	if rec.Result != call.ResultAnswered || rec.Transfer != call.TransferBridge {
 		t.Errorf("the record says %q by %q", rec.Result, rec.Transfer)
 	}

@@ -79,7 +79,7 @@ const canary = "canary7f3a"
 func TestSecretsStayHidden(t *testing.T) {
 	t.Parallel()
 	s := start(t, func(s *setup) { s.secret = canary + "webhook" },
-		section("crm", `{deadline: 100ms, bitrix24: {webhook: "{{.Webhook}}", rate: {per_second: 1000, burst: 200}}}`),
+		section("crm", `{deadline: 100ms, mirror: {enabled: false}, bitrix24: {webhook: "{{.Webhook}}", rate: {per_second: 1000, burst: 200}}}`),
 		section("mail", `{smtp: "smtp://u:`+canary+`mail@127.0.0.1:2525"}`),
 		section("trunks", `{redirecting: {sources: [{{.Net}}.11], transfer: [redirect]},`+
 			` carrier: {sources: [{{.Net}}.13], auth: {user: u, password: `+canary+`auth}}}`))
@@ -281,7 +281,7 @@ func TestEverythingDead(t *testing.T) {
 		portal(func(p *crmtest.Portal) { p.SetFault(crmtest.Fault{Kind: crmtest.Refuse}) }),
 		func(s *setup) { s.env, s.unready = append(s.env, "PATH=/nonexistent"), true },
 		section("pbx", `{sip: ["sip:{{.Net}}.77:5060"], failover: 500ms, ring: 1s}`),
-		section("crm", `{deadline: 500ms, bitrix24: {webhook: "{{.Webhook}}"}}`),
+		section("crm", `{deadline: 500ms, mirror: {enabled: false}, bitrix24: {webhook: "{{.Webhook}}"}}`),
 		section("greeting", `{engine: espeak, text: "{{"{{.Manager.LastName}}"}}", cache: "{{.Dir}}/cache"}`))
 	trunk := newTrunkPhone(s, ".11")
 	if got := trunk.place(callerKnown, did); got.code != 302 || got.target != "800" || got.took > time.Second {

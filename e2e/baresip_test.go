@@ -311,7 +311,7 @@ func cutLast(s, sep string) (before, after string, found bool) {
 // TestBaresipBridged.
 func TestBaresipHangsUp(t *testing.T) {
 	t.Parallel()
-	s := start(t, longGreeting(t, "early"), section("digits", `{next: 60s}`), section("crm", `{deadline: 5s, bitrix24: {webhook: "{{.Webhook}}"}}`),
+	s := start(t, longGreeting(t, "early"), section("digits", `{next: 60s}`), section("crm", `{deadline: 5s, mirror: {enabled: false}, bitrix24: {webhook: "{{.Webhook}}"}}`),
 		number("202", pbxtest.Behaviour{Then: pbxtest.Then{NoAnswer: true}}),
 		section("trunks", `{carrier: {sources: [{{.Net}}.16/28], transfer: [bridge]}}`))
 	known, quiet := s.caller(".17", callerKnown, ""), s.caller(".18", callerQuiet, "")

@@ -83,7 +83,7 @@ func fault(t *testing.T, kind crmtest.Kind) (late []string) {
 			}
 		}),
 		func(s *setup) { s.https = true },
-		section("crm", fmt.Sprintf(`{deadline: %v, bitrix24: {webhook: "{{.Webhook}}", rate: {per_second: 1000, burst: 40}}}`, faultDeadline)),
+		section("crm", fmt.Sprintf(`{deadline: %v, mirror: {enabled: false}, bitrix24: {webhook: "{{.Webhook}}", rate: {per_second: 1000, burst: 40}}}`, faultDeadline)),
 		section("rules", `[{name: all, default: "800", greeting: false}]`),
 	)
 	trunk := newTrunkPhone(s, ".11")

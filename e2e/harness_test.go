@@ -140,7 +140,7 @@ func defaults() setup {
 			"trunks": `{redirecting: {sources: [{{.Net}}.11], transfer: [redirect]},` +
 				` referring: {sources: [{{.Net}}.12], transfer: [refer]}, bridging: {sources: [{{.Net}}.13], transfer: [bridge]}}`,
 			"pbx":      `{sip: ["sip:{{.PBX}}"]}`,
-			"crm":      `{bitrix24: {webhook: "{{.Webhook}}", rate: {per_second: 1000, burst: 10000}}}`,
+			"crm":      `{mirror: {enabled: false}, bitrix24: {webhook: "{{.Webhook}}", rate: {per_second: 1000, burst: 10000}}}`,
 			"greeting": `{engine: none, text: "{{"{{.Manager.LastName}}"}}", recorded: "{{.Dir}}/recorded", cache: "{{.Dir}}/cache"}`,
 			"digits":   `{next: 1s}`,
 			"rules":    `[{name: support, did: "` + did + `", default: "800"}]`,

@@ -168,7 +168,7 @@ func (g *world) blocked() option {
 }
 
 func (g *world) leads() option {
-	return section("crm", `{deadline: 10s, leads: {closed: `+oneOf(g, "ignore", "use")+
+	return section("crm", `{deadline: 10s, mirror: {enabled: false}, leads: {closed: `+oneOf(g, "ignore", "use")+
 		`}, bitrix24: {webhook: "{{.Webhook}}", rate: {per_second: 1000, burst: 200}}}`)
 }
 

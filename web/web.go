@@ -105,6 +105,10 @@ type Config struct {
 	Explainer Explainer
 	Reloader  Reloader
 	Health    Health
+
+	// Hooks are handlers of others by their path. They take POST from
+	// everywhere and know by themselves whom to believe.
+	Hooks map[string]http.Handler
 }
 
 // Server answers HTTP. Make it with New.
@@ -198,6 +202,9 @@ func (s *Server) mux() http.Handler {
 		}
 		mux.Handle(r.method+" "+r.path, h)
 		mux.Handle(r.path, refuse)
+	}
+	for path, h := range s.cfg.Hooks {
+		mux.Handle("POST "+path, s.counted("hook", h.ServeHTTP))
 	}
 	mux.Handle("/", s.guarded(s.counted("other", func(w http.ResponseWriter, _ *http.Request) {
 		s.fail(w, http.StatusNotFound, "no such path; GET /api/v1/openapi.json lists what there is")

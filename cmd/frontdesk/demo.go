@@ -29,7 +29,8 @@ trunks:
   carrier: {sources: [127.0.0.1], transfer: [redirect, refer, bridge]}
   bridged: {sources: [127.0.0.2], transfer: [bridge]}
 pbx: {sip: ["{{.Node}}"]}
-crm: {bitrix24: {webhook: "{{.Webhook}}"}}
+store: "sqlite:{{.Store}}"
+crm: {mirror: {enabled: false}, bitrix24: {webhook: "{{.Webhook}}"}} # the fifth call shows what happens without a copy
 greeting: {recorded: "{{.Audio}}", cache: "{{.Cache}}"}
 rules:
   - name: support
@@ -134,6 +135,7 @@ func (st *stage) configure(dir string) (path string, err error) {
 	}
 	err = demoConfig.Execute(f, map[string]string{
 		"Node": st.node(), "Webhook": st.server.Webhook(), "Audio": audio, "Cache": filepath.Join(dir, "cache"),
+		"Store": filepath.Join(dir, "frontdesk.db"),
 	})
 	return path, errors.Join(err, f.Close())
 }

@@ -24,12 +24,10 @@ import (
 	"frontdesk/media"
 	"frontdesk/routing"
 	"frontdesk/sip"
+	"frontdesk/store"
 	"frontdesk/tts"
 	"frontdesk/web"
 )
-
-// recordsKept is how many of the last calls the API shows.
-const recordsKept = 1000
 
 // system is everything that serve runs, wired from one configuration. Nothing
 // in it knows the others but through what is passed in here.
@@ -43,7 +41,7 @@ type system struct {
 	prompts *tts.Store[*media.Clip]
 	agent   *b2bua.Agent
 	web     *web.Server
-	ring    *web.Ring
+	*state
 
 	live  atomic.Pointer[live]
 	moved chan *b2bua.Nodes // nodes to probe after a reload
@@ -65,7 +63,7 @@ type live struct {
 // newSystem binds the sockets and builds the parts; Run makes them work. path
 // is the file that a reload reads.
 func newSystem(ctx context.Context, cfg *config.Config, path string, log *slog.Logger, tap func(sip.Packet)) (*system, error) {
-	s := &system{path: path, log: log, ring: web.NewRing(recordsKept), moved: make(chan *b2bua.Nodes, 1)}
+	s := &system{path: path, log: log, moved: make(chan *b2bua.Nodes, 1)}
 	nodes := b2bua.NewNodes(cfg.PBX.SIP, log)
 	s.live.Store(&live{cfg: cfg, nodes: nodes})
 
@@ -73,22 +71,26 @@ func newSystem(ctx context.Context, cfg *config.Config, path string, log *slog.L
 	if err != nil {
 		return nil, err
 	}
-	if err := s.build(ctx, cfg, nodes, listeners, tap); err != nil {
-		for _, l := range listeners {
-			err = errors.Join(err, l.Close())
+	st, err := openStore(ctx, cfg, log)
+	if err == nil {
+		if err = s.build(ctx, cfg, st, nodes, listeners, tap); err == nil {
+			return s, nil
 		}
-		return nil, err
+		err = errors.Join(err, st.Close())
 	}
-	return s, nil
+	for _, l := range listeners {
+		err = errors.Join(err, l.Close())
+	}
+	return nil, err
 }
 
-func (s *system) build(ctx context.Context, cfg *config.Config, nodes *b2bua.Nodes, listeners []sip.Listener, tap func(sip.Packet)) error {
+func (s *system) build(ctx context.Context, cfg *config.Config, st *store.Store, nodes *b2bua.Nodes, listeners []sip.Listener, tap func(sip.Packet)) error {
 	var err error
 	if s.media, err = newMedia(cfg, listeners, s.log); err != nil {
 		return err
 	}
-	if s.crm, err = newDirectory(cfg, s.log); err != nil {
-		return fmt.Errorf("crm.bitrix24: %w", err)
+	if err := s.remember(cfg, st); err != nil {
+		return err
 	}
 	if s.prompts, err = newPrompts(ctx, cfg, s.log); err != nil {
 		return err
@@ -97,11 +99,32 @@ func (s *system) build(ctx context.Context, cfg *config.Config, nodes *b2bua.Nod
 	if err != nil {
 		return err
 	}
-	deps := b2bua.Deps{Prompts: s.prompts, Log: s.ring, Media: s.media, Logger: s.log}
+	deps := b2bua.Deps{Prompts: s.prompts, Media: s.media, Logger: s.log}
 	if s.crm != nil {
 		deps.Directory, deps.Staff = s.crm, s.crm
 	}
+	s.state.deps(&deps, cfg)
 	s.agent = b2bua.NewAgent(deps, settings)
+	if err := s.signal(ctx, cfg, listeners, tap); err != nil {
+		return err
+	}
+	s.web, err = s.newWeb(ctx, cfg)
+	return err
+}
+
+// remember makes the portal's client and what is kept over the calls.
+func (s *system) remember(cfg *config.Config, st *store.Store) error {
+	var err error
+	if s.crm, err = newPortal(cfg, st, s.log); err != nil {
+		return err
+	}
+	s.state, err = newState(cfg, st, s.crm, s.log)
+	return err
+}
+
+// signal makes the stack that the calls come in by.
+func (s *system) signal(ctx context.Context, cfg *config.Config, listeners []sip.Listener, tap func(sip.Packet)) error {
+	var err error
 	s.stack, err = sip.New(sip.Config{
 		Listeners: listeners, Advertise: cfg.SIP.Advertise, UserAgent: "frontdesk", MaxCalls: cfg.SIP.MaxCalls,
 		UnknownSource: unknown(cfg.SIP.UnknownSource), Logger: s.log, Tap: tap,
@@ -118,8 +141,7 @@ func (s *system) build(ctx context.Context, cfg *config.Config, nodes *b2bua.Nod
 		return err
 	}
 	s.accounts = s.registrations(cfg)
-	s.web, err = s.newWeb(ctx, cfg)
-	return err
+	return nil
 }
 
 // listen binds every listener, or none.
@@ -170,7 +192,7 @@ func (s *system) newWeb(ctx context.Context, cfg *config.Config) (*web.Server, e
 	registry := prometheus.NewRegistry()
 	sets := [][]prometheus.Collector{
 		{collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{})},
-		registered(s.accounts), s.agent.Collectors(), s.stack.Collectors(), s.media.Collectors(), s.prompts.Collectors(), s.collectors(),
+		registered(s.accounts), s.agent.Collectors(), s.stack.Collectors(), s.media.Collectors(), s.prompts.Collectors(), s.state.collectors(), s.collectors(),
 	}
 	if s.crm != nil {
 		sets = append(sets, s.crm.Collectors())
@@ -185,7 +207,7 @@ func (s *system) newWeb(ctx context.Context, cfg *config.Config) (*web.Server, e
 	}
 	server, err := web.New(web.Config{
 		Listener: l, Token: cfg.HTTP.Token.Reveal(), Version: version(), Logger: s.log, Metrics: registry,
-		Calls: s.ring, Explainer: s, Reloader: s, Health: s,
+		Calls: s.ring, Explainer: s, Reloader: s, Health: s, Hooks: s.state.hooks(cfg, s.crm),
 	})
 	if err != nil {
 		return nil, errors.Join(err, l.Close())
@@ -223,12 +245,9 @@ func (s *system) Run(ctx context.Context) error {
 		g.Go(func() error { return s.crm.Run(ctx) })
 		g.Go(func() error { return s.prerender(ctx) })
 	}
+	s.state.run(ctx, g)
 	s.ready.Store(true)
-	err := g.Wait()
-	if e := s.prompts.Close(); err == nil {
-		err = e
-	}
-	return err
+	return errors.Join(g.Wait(), s.prompts.Close(), s.state.store.Close())
 }
 
 // Drain refuses new calls; those in progress go on.

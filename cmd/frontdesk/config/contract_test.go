@@ -300,13 +300,13 @@ func TestTooDeep(t *testing.T) {
 
 func TestProblemsAsJSON(t *testing.T) {
 	t.Parallel()
-	_, problems := config.Parse("frontdesk.yaml", []byte("pbx: {rinng: 5s}\nstaff: {every: 5s}\nrules: [{name: a, default: \"800\"}]\ntrunks: {a: {sources: 192.0.2.1}}\n"), none)
+	_, problems := config.Parse("frontdesk.yaml", []byte("pbx: {rinng: 5s}\nphonebook: {sync: true}\nrules: [{name: a, default: \"800\"}]\ntrunks: {a: {sources: 192.0.2.1}}\n"), none)
 	b, err := json.Marshal(problems)
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := `[{"file":"frontdesk.yaml","line":1,"column":7,"path":"pbx.rinng","severity":"error","message":"unknown key \"rinng\" in pbx","hint":"did you mean \"ring\"?","excerpt":"pbx: {rinng: 5s}"},` +
-		`{"file":"frontdesk.yaml","line":2,"column":16,"path":"staff.every","severity":"warning","message":"staff.every is read but has no effect in this version","excerpt":"staff: {every: 5s}"}]`
+		`{"file":"frontdesk.yaml","line":2,"column":19,"path":"phonebook.sync","severity":"warning","message":"phonebook.sync is read but has no effect in this version","excerpt":"phonebook: {sync: true}"}]`
 	if string(b) != want {
 		t.Errorf("got  %s\nwant %s", b, want)
 	}

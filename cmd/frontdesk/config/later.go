@@ -9,21 +9,14 @@ func (c *checker) later() {
 		path string
 		on   bool
 	}{
-		{"crm.mirror.enabled", c.CRM.Mirror.Enabled},
-		{"crm.prefer", c.CRM.Prefer == "mirror"},
-		{"crm.bitrix24.event_token", c.CRM.Bitrix24.EventToken.Set()},
 		{"crm.leads.create", c.CRM.Leads.Create},
-		{"crm.bitrix24.app", true},
 		{"crm.bitrix24.employees", len(c.CRM.Bitrix24.Employees) > 0},
 		{"calllog.enabled", c.CallLog.Enabled},
 		{"calllog.tasks", c.CallLog.Tasks},
 		{"recordings.mode", c.Recordings.Mode != "off"},
 		{"phonebook.sync", c.Phonebook.Sync},
-		{"mail.smtp", c.Mail.SMTP.Set()},
-		{"staff.every", true},
 		{"pbx.xapi", true},
 		{"pbx.cdr", true},
-		{"store", len(c.Store.Reveal()) > 0 && c.Store.Reveal()[0] == 'p'},
 	} {
 		if f.on && written(f.path) {
 			c.warnAt(f.path, f.path+" is read but has no effect in this version", "")

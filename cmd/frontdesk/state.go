@@ -1,0 +1,150 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"os"
+	"strings"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
+
+	"frontdesk/b2bua"
+	"frontdesk/call"
+	"frontdesk/cmd/frontdesk/config"
+	"frontdesk/crm"
+	"frontdesk/staff"
+	"frontdesk/store"
+	"frontdesk/web"
+)
+
+// recordsKept is how many of the last calls the API shows.
+const recordsKept = 1000
+
+// state is what outlives a call, and who feeds it: the last records, the
+// database, the sticky bindings, the mirror of the portal, and the care of
+// temporary managers. The mirror and the expirer are nil where there is no
+// portal to speak with.
+type state struct {
+	ring    *web.Ring
+	store   *store.Store
+	book    *staff.Book
+	mirror  *crm.Mirror
+	expirer *staff.Expirer
+}
+
+// openStore opens the database.
+func openStore(ctx context.Context, cfg *config.Config, log *slog.Logger) (*store.Store, error) {
+	node, err := os.Hostname()
+	if err != nil {
+		node = "node"
+	}
+	st, err := store.Open(ctx, cfg.Store.Reveal(), store.Options{Logger: log, Node: node})
+	if err != nil {
+		return nil, fmt.Errorf("store: %w", err)
+	}
+	return st, nil
+}
+
+// newState makes what is kept, over an open store.
+func newState(cfg *config.Config, st *store.Store, client *crm.Client, log *slog.Logger) (*state, error) {
+	s := &state{ring: web.NewRing(recordsKept), store: st}
+	employees := func() map[int]call.Employee { return nil }
+	if client != nil {
+		employees = client.Employees
+	}
+	s.book = staff.NewBook(staff.BookConfig{
+		Window: cfg.Sticky.Time, Directory: staff.NewDirectory(employees, newNumbers(cfg)), Store: st,
+		Shared: strings.HasPrefix(cfg.Store.Reveal(), "postgres"), Logger: log,
+	})
+	if client == nil {
+		return s, nil
+	}
+	var err error
+	if cfg.CRM.Mirror.Enabled {
+		if s.mirror, err = newMirror(cfg, client, st, log, nil); err != nil {
+			return nil, fmt.Errorf("crm.mirror: %w", err)
+		}
+	}
+	s.expirer, err = newExpirer(cfg, st, client, log)
+	return s, err
+}
+
+func newExpirer(cfg *config.Config, st *store.Store, client *crm.Client, log *slog.Logger) (*staff.Expirer, error) {
+	deputies := crm.NewDeputies(client)
+	c := staff.ExpirerConfig{
+		Every: cfg.Staff.Every, Deputies: deputies, Desk: deputies, Jobs: st, Notes: st,
+		Language: cfg.Greeting.Language, Zone: cfg.Zone, Logger: log,
+	}
+	if cfg.Mail.SMTP.Reveal() != "" {
+		mailer, err := staff.NewMailer(staff.MailConfig{URL: cfg.Mail.SMTP.Reveal(), From: cfg.Mail.From})
+		if err != nil {
+			return nil, fmt.Errorf("mail: %w", err)
+		}
+		c.Post = mailer
+	}
+	return staff.NewExpirer(c)
+}
+
+// deps gives the calls what they read of the state.
+func (s *state) deps(d *b2bua.Deps, cfg *config.Config) {
+	d.Sticky, d.Log = s.book, ended{s.ring, s.book}
+	if s.mirror == nil {
+		return
+	}
+	d.Mirror = s.mirror
+	if cfg.CRM.Prefer == "mirror" {
+		d.Directory = crm.MirrorFirst{Mirror: s.mirror}
+	}
+}
+
+// hooks are what the portal calls us by: its outbound webhooks, and the
+// installation of an OAuth application.
+func (s *state) hooks(cfg *config.Config, client *crm.Client) map[string]http.Handler {
+	out := map[string]http.Handler{}
+	if s.mirror != nil {
+		out["/hooks/bitrix24/events"] = s.mirror.Events(cfg.CRM.Bitrix24.EventToken.Reveal())
+	}
+	if client != nil && client.Installer() != nil {
+		out["/hooks/bitrix24/install"] = client.Installer()
+	}
+	return out
+}
+
+// run keeps the state going until ctx ends.
+func (s *state) run(ctx context.Context, g *errgroup.Group) {
+	g.Go(func() error { return s.store.Run(ctx) })
+	g.Go(func() error { return s.book.Run(ctx) })
+	if s.mirror != nil {
+		g.Go(func() error { return s.mirror.Run(ctx) })
+	}
+	if s.expirer != nil {
+		g.Go(func() error { return s.expirer.Run(ctx) })
+	}
+}
+
+func (s *state) collectors() []prometheus.Collector {
+	out := append(s.store.Collectors(), s.book.Collectors()...)
+	if s.mirror != nil {
+		out = append(out, s.mirror.Collectors()...)
+	}
+	if s.expirer != nil {
+		out = append(out, s.expirer.Collectors()...)
+	}
+	return out
+}
+
+// ended hands every record on: to the list of the last calls, and to the book,
+// the one place that stickiness learns from.
+type ended struct {
+	ring *web.Ring
+	book *staff.Book
+}
+
+// Add takes the record of a call that has ended. Neither of them blocks.
+func (e ended) Add(r call.Record) {
+	e.ring.Add(r)
+	e.book.Ended(r)
+}
