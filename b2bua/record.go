@@ -119,13 +119,6 @@ func (r *record) talked(ext call.Extension, employee int, from time.Time) {
 	})
 }
 
-// result sets how the call ended, where a later step knows better than end.
-func (r *record) result(res call.Result) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.r.Result = res
-}
-
 // end closes the record; cause is why the call's context ended, if it did.
 func (r *record) end(cause error) call.Record {
 	r.note("end")

@@ -62,8 +62,6 @@ func number(ext string, b pbxtest.Behaviour) option { return func(r *rig) { r.pb
 
 func quiet(r *rig) { r.settings.Greeting.Say = nil }
 
-func ring(d time.Duration) option { return func(r *rig) { r.settings.PBX.Ring = d } }
-
 func setup(t *testing.T, options ...option) *rig {
 	t.Helper()
 	t.Parallel()
@@ -210,7 +208,6 @@ type directory struct {
 	answer call.Answer
 	hang   bool // never answers, whatever the context says
 	err    error
-	asked  sync.WaitGroup
 	free   chan struct{}
 }
 

@@ -251,7 +251,7 @@ func TestClipEnds(t *testing.T) {
 		if len(pcm) != 3+maxFrame || pcm[0] > -30000 || pcm[1] < 30000 || pcm[2] > 16 {
 			t.Errorf("%s: %v", codec, pcm[:3])
 		}
-		if &c.encoded(codec)[0] != &c.encoded(codec)[0] {
+		if first, again := c.encoded(codec), c.encoded(codec); &first[0] != &again[0] {
 			t.Errorf("%s is encoded twice", codec)
 		}
 	}

@@ -214,7 +214,6 @@ type script struct {
 	remote string // To of requests
 	cseq   int
 	branch string // of the last request
-	routes []string
 }
 
 // call is a dialog that u is about to begin.

@@ -28,8 +28,6 @@ type timer struct {
 	fire       func()
 }
 
-func (t *timer) set() bool { return t.next != nil }
-
 // wheel is a hashed timer wheel: setting and stopping a timer touches its
 // neighbours only, so that thousands of transactions cost no runtime timers.
 type wheel struct {

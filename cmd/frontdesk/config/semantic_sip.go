@@ -54,7 +54,7 @@ func parseListener(text string) (endpoint, error) {
 func parseSIPURI(text string) (endpoint, error) {
 	scheme, rest, ok := strings.Cut(text, ":")
 	if !ok || scheme != "sip" && scheme != "sips" {
-		return endpoint{}, fmt.Errorf("%q does not begin with sip: or sips:", shorten(text))
+		return endpoint{}, fmt.Errorf("%q begins with neither sip: nor sips: as a SIP URI must", shorten(text))
 	}
 	if strings.Contains(rest, "@") {
 		return endpoint{}, fmt.Errorf("%q has a user; the number called is put there", shorten(text))
