@@ -44,6 +44,9 @@ const (
 	greeted     = 1200           // Hz of every greeting
 	greeting    = 1500 * time.Millisecond
 	patient     = 30 * time.Second // for what must happen, on a busy machine
+
+	olga = 1000001 // their ids in the portal
+	petr = 1000002
 )
 
 // binary is the program under test, built once.
@@ -143,6 +146,7 @@ func defaults() setup {
 			"crm":      `{mirror: {enabled: false}, bitrix24: {webhook: "{{.Webhook}}", rate: {per_second: 1000, burst: 10000}}}`,
 			"greeting": `{engine: none, text: "{{"{{.Manager.LastName}}"}}", recorded: "{{.Dir}}/recorded", cache: "{{.Dir}}/cache"}`,
 			"digits":   `{next: 1s}`,
+			"sticky":   `{time: 0s}`,
 			"rules":    `[{name: support, did: "` + did + `", default: "800"}]`,
 		},
 	}
@@ -166,10 +170,15 @@ func start(t *testing.T, options ...option) *server {
 	s.greetings()
 	s.configure()
 	s.run()
-	waitFor(t, "frontdesk to be ready", func() bool {
+	s.ready()
+	return s
+}
+
+func (s *server) ready() {
+	s.t.Helper()
+	waitFor(s.t, "frontdesk to be ready", func() bool {
 		return s.alive() && s.status("/readyz") == http.StatusOK && (s.unready || s.metrics("frontdesk_crm_employees") > 0)
 	})
-	return s
 }
 
 // claim finds a /24 of loopback that no other test uses, and holds it.
@@ -232,8 +241,8 @@ func (s *server) startPortal() {
 			p.AddUserField(object, crmtest.UserField{Name: field, Type: kind})
 		}
 	}
-	olga := p.AddUser(crmtest.User{FirstName: "Olga", LastName: "Romanova", Extension: "201"})
-	petr := p.AddUser(crmtest.User{FirstName: "Petr", LastName: "Sidorov", Extension: "202"})
+	p.AddUser(crmtest.User{ID: olga, FirstName: "Olga", LastName: "Romanova", Extension: "201"})
+	p.AddUser(crmtest.User{ID: petr, FirstName: "Petr", LastName: "Sidorov", Extension: "202"})
 	p.AddContact(crmtest.Contact{Name: "Ivan", LastName: "Ivanov", Responsible: olga, Phones: []string{callerKnown}})
 	p.AddContact(crmtest.Contact{
 		Name: "Maria", LastName: "Petrova", Responsible: petr, Phones: []string{callerQuiet}, Fields: map[string]any{direct: true},

@@ -154,6 +154,9 @@ const shutdownGrace = 5 * time.Second
 // Drain refuses new calls from now on: INVITE and OPTIONS get 503.
 func (s *Stack) Drain() { s.draining.Store(true) }
 
+// Draining reports whether new calls are refused.
+func (s *Stack) Draining() bool { return s.draining.Load() }
+
 // Active is the number of incoming calls being served.
 func (s *Stack) Active() int { return int(s.calls.active.Load()) }
 

@@ -48,15 +48,16 @@ func openStore(ctx context.Context, cfg *config.Config, log *slog.Logger) (*stor
 	return st, nil
 }
 
-// newState makes what is kept, over an open store.
-func newState(cfg *config.Config, st *store.Store, client *crm.Client, log *slog.Logger) (*state, error) {
+// newState makes what is kept, over an open store. numbers are those of the PBX
+// as the last reload gave them.
+func newState(cfg *config.Config, st *store.Store, client *crm.Client, numbers func() call.Numbers, log *slog.Logger) (*state, error) {
 	s := &state{ring: web.NewRing(recordsKept), store: st}
 	employees := func() map[int]call.Employee { return nil }
 	if client != nil {
 		employees = client.Employees
 	}
 	s.book = staff.NewBook(staff.BookConfig{
-		Window: cfg.Sticky.Time, Directory: staff.NewDirectory(employees, newNumbers(cfg)), Store: st,
+		Window: cfg.Sticky.Time, Directory: staff.NewDirectory(employees, numbers), Store: st,
 		Shared: strings.HasPrefix(cfg.Store.Reveal(), "postgres"), Logger: log,
 	})
 	if client == nil {

@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"frontdesk/b2bua"
+	"frontdesk/call"
 	"frontdesk/cmd/frontdesk/config"
 	"frontdesk/crm"
 	"frontdesk/media"
@@ -118,7 +119,8 @@ func (s *system) remember(cfg *config.Config, st *store.Store) error {
 	if s.crm, err = newPortal(cfg, st, s.log); err != nil {
 		return err
 	}
-	s.state, err = newState(cfg, st, s.crm, s.log)
+	numbers := func() call.Numbers { return newNumbers(s.live.Load().cfg)() }
+	s.state, err = newState(cfg, st, s.crm, numbers, s.log)
 	return err
 }
 
@@ -241,20 +243,27 @@ func (s *system) Run(ctx context.Context) error {
 	for _, r := range s.accounts {
 		g.Go(func() error { return r.Run(ctx) })
 	}
-	if s.crm != nil {
-		g.Go(func() error { return s.crm.Run(ctx) })
-		g.Go(func() error { return s.prerender(ctx) })
-	}
 	s.state.run(ctx, g)
-	s.ready.Store(true)
+	if s.crm == nil {
+		s.ready.Store(true)
+	} else {
+		g.Go(func() error { return s.crm.Run(ctx) })
+		g.Go(func() error { return s.prerender(ctx, s.warm) })
+		late := time.AfterFunc(warmUp, s.warm)
+		defer late.Stop()
+	}
 	return errors.Join(g.Wait(), s.prompts.Close(), s.state.store.Close())
 }
 
+// warmUp is how long /readyz waits for the first greetings. Calls are taken
+// from the start: one that comes earlier may miss its greeting, no more.
+const warmUp = 5 * time.Second
+
+// warm says that the greetings are rendered, or cannot be waited for.
+func (s *system) warm() { s.ready.Store(true) }
+
 // Drain refuses new calls; those in progress go on.
-func (s *system) Drain() {
-	s.ready.Store(false)
-	s.stack.Drain()
-}
+func (s *system) Drain() { s.stack.Drain() }
 
 // probe watches the PBX's nodes, and after a reload the new ones.
 func (s *system) probe(ctx context.Context) error {
@@ -319,6 +328,7 @@ func (s *system) adopt(ctx context.Context, cfg *config.Config) error {
 		return err
 	}
 	s.agent.Reload(settings)
+	s.book.SetWindow(cfg.Sticky.Time)
 	s.web.SetToken(cfg.HTTP.Token.Reveal())
 	s.live.Store(&live{cfg: cfg, nodes: nodes})
 	if nodes != old.nodes {
@@ -333,8 +343,11 @@ func sameNodes(a, b []string) bool { return strings.Join(a, " ") == strings.Join
 // Ready tells whether calls are taken. A CRM or PBX in trouble is no reason to
 // turn callers away: they reach the defaults.
 func (s *system) Ready() (ok bool, why string) {
-	if !s.ready.Load() {
-		return false, "starting or draining"
+	switch {
+	case s.stack.Draining():
+		return false, "draining"
+	case !s.ready.Load():
+		return false, "starting"
 	}
 	return true, ""
 }

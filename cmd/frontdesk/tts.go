@@ -85,14 +85,19 @@ func greetings(cfg *config.Config, employees map[int]call.Employee) ([]string, e
 	return texts, nil
 }
 
-// prerenderEvery is how often changed names are looked for, in memory.
-const prerenderEvery = 5 * time.Second
+// How often changed names are looked for, in memory: soon at first, until
+// there are employees at all.
+const (
+	prerenderEvery = 5 * time.Second
+	prerenderFirst = 50 * time.Millisecond
+)
 
 // prerender renders every employee's greeting ahead, at the start and when
-// names change, so that no call has to wait for it.
-func (s *system) prerender(ctx context.Context) error {
+// names change, so that no call has to wait for it. It calls first once it has
+// done so for the first time.
+func (s *system) prerender(ctx context.Context, first func()) error {
 	known := map[string]bool{}
-	tick := time.NewTicker(prerenderEvery)
+	tick := time.NewTicker(prerenderFirst)
 	defer tick.Stop()
 	for {
 		texts, err := greetings(s.live.Load().cfg, s.crm.Employees())
@@ -109,6 +114,8 @@ func (s *system) prerender(ctx context.Context) error {
 		if len(fresh) > 0 {
 			err := s.prompts.Prerender(ctx, fresh, func(int, int) {})
 			s.log.Info("greetings rendered ahead", "texts", len(fresh), "error", err)
+			first()
+			tick.Reset(prerenderEvery)
 		}
 		select {
 		case <-tick.C:

@@ -265,9 +265,10 @@ func TestRestart(t *testing.T) {
 	}
 	b := mustLoad(t, "sip: {listen: [udp://127.0.0.1:5062]}\nmedia: {ports: 30000-31999}\nhttp: {listen: 127.0.0.1:8081}\nstore: sqlite:other.db\n"+
 		"crm: {bitrix24: {webhook: http://127.0.0.1:9001/rest/1/secret/, fields: {direct: UF_CRM_DIRECT}, rate: {per_second: 5}}}\n"+
-		"greeting: {engine: none, text: hello}\n", none)
+		"greeting: {engine: none, text: hello}\nstaff: {every: 1m}\nmail: {smtp: \"smtp://mail.example.com\", from: desk@example.com}\n", none)
 	want := []string{
-		"sip.listen", "media.ports", "greeting", "http.listen", "crm.bitrix24.webhook", "crm.bitrix24.fields", "crm.bitrix24.rate", "store",
+		"sip.listen", "media.ports", "greeting", "http.listen", "crm.bitrix24.webhook", "crm.bitrix24.fields", "crm.bitrix24.rate",
+		"staff", "mail.smtp", "mail.from", "store",
 	}
 	if diff := cmp.Diff(want, a.Restart(b)); diff != "" {
 		t.Error(diff)
