@@ -78,12 +78,12 @@ func (c *conversation) reach(ctx context.Context, ext call.Extension, ring time.
 }
 
 // anyNode tries the PBX's nodes in order until one gives a word that counts.
+// Where none does it is 503, whatever each of them said or did not say: a 408
+// would have the carrier think that nobody answered.
 func (c *conversation) anyNode(ctx context.Context, ext call.Extension) (*secondLeg, *sip.Response) {
-	res := &sip.Response{Code: 503}
 	for _, node := range c.set.PBX.Nodes.Order() {
-		var leg *secondLeg
 		uri := targetURI(node, string(ext))
-		leg, res = c.attempt(ctx, place{peer: node, uri: uri, to: uri, ext: ext})
+		leg, res := c.attempt(ctx, place{peer: node, uri: uri, to: uri, ext: ext})
 		if leg != nil || ctx.Err() != nil || !brokenNode(res.Code) {
 			return leg, res
 		}
@@ -91,7 +91,7 @@ func (c *conversation) anyNode(ctx context.Context, ext call.Extension) (*second
 			c.set.PBX.Nodes.Failed(node, fmt.Sprintf("a call got %d", res.Code))
 		}
 	}
-	return nil, res
+	return nil, &sip.Response{Code: 503}
 }
 
 // brokenNode reports whether a status speaks of the node and not of the

@@ -206,8 +206,8 @@ func TestBridgeAllNodesDead(t *testing.T) {
 	if took := time.Since(began); took > 2*time.Second {
 		t.Errorf("giving up took %v, want twice the failover time", took)
 	}
-	if res.Code != 408 && res.Code != 503 {
-		t.Errorf("the caller got %d, want 408 or 503", res.Code)
+	if res.Code != 503 {
+		t.Errorf("the caller got %d, want 503", res.Code)
 	}
 	r.is(r.record(), "201", "responsible", "none", "refused")
 }
