@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
@@ -71,6 +72,17 @@ func newState(cfg *config.Config, st *store.Store, client *crm.Client, numbers f
 	}
 	s.expirer, err = newExpirer(cfg, st, client, log)
 	return s, err
+}
+
+// load reads the bindings before the first call comes. Where the database does
+// not give them in time the calls begin without, and run reads them later.
+func (s *state) load(ctx context.Context, log *slog.Logger) {
+	const patience = 3 * time.Second
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	if err := s.book.Load(ctx); err != nil {
+		log.WarnContext(ctx, "the first calls are decided without the sticky bindings", "error", err)
+	}
 }
 
 func newExpirer(cfg *config.Config, st *store.Store, client *crm.Client, log *slog.Logger) (*staff.Expirer, error) {
@@ -144,8 +156,9 @@ type ended struct {
 	book *staff.Book
 }
 
-// Add takes the record of a call that has ended. Neither of them blocks.
+// Add takes the record of a call that has ended. Neither of them blocks. Whoever
+// sees the record in the list sees its effect too.
 func (e ended) Add(r call.Record) {
-	e.ring.Add(r)
 	e.book.Ended(r)
+	e.ring.Add(r)
 }

@@ -93,6 +93,7 @@ func (s *system) build(ctx context.Context, cfg *config.Config, st *store.Store,
 	if err := s.remember(cfg, st); err != nil {
 		return err
 	}
+	s.state.load(ctx, s.log)
 	if s.prompts, err = newPrompts(ctx, cfg, s.log); err != nil {
 		return err
 	}
