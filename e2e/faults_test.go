@@ -90,6 +90,10 @@ func fault(t *testing.T, kind crmtest.Kind) (late []string) {
 	if got := trunk.place(callerKnown, did); got.target != "201" {
 		t.Fatalf("a healthy portal's caller was answered %v, want to be sent to 201", got)
 	}
+	waitFor(t, "the services of the store to start, which they do one by one", func() bool {
+		log := s.log.String()
+		return strings.Contains(log, "JobScheduler: Run loop started") && strings.Contains(log, "JobRescuer: Run loop started")
+	})
 	before := s.metrics("frontdesk_goroutines")
 
 	f := crmtest.Fault{Kind: kind}
