@@ -27,7 +27,6 @@ const (
 	zoya   = 1000007 // without an extension
 	queue  = 1000008 // fictitious: the queue 810
 	nightD = "+74957654321"
-	strayN = "+74950000001" // of no rule but the last
 )
 
 // Field codes, as the harness makes them.
@@ -219,7 +218,7 @@ func talksWith(s *server, from string) {
 // unknownByDID also sees that neither unknown callers nor employees who call
 // from outside become leads: nothing is written into the CRM while it rings.
 func unknownByDID(s *server, trunk *trunkPhone) {
-	for to, want := range map[string]call.Extension{did: "800", nightD: "900", strayN: "801"} {
+	for to, want := range map[string]call.Extension{did: "800", nightD: "900", strayDID: "801"} {
 		s.redirects(trunk, callerUnknown, to, redirected(want, call.OutcomeUnknown, false, ""))
 	}
 	for _, r := range s.portal.Requests() {

@@ -299,8 +299,15 @@ func TestSticky(t *testing.T) {
 
 // stores are the databases that what is kept must survive in.
 var stores = map[string]func(t *testing.T) []option{
-	"sqlite":   func(*testing.T) []option { return nil },
-	"postgres": func(t *testing.T) []option { return []option{section("store", `"`+storetest.Postgres(t)+`"`)} },
+	"sqlite": func(*testing.T) []option { return nil },
+	"postgres": func(t *testing.T) []option {
+		t.Cleanup(func() {
+			if t.Skipped() { // as other tests may be, but not these
+				t.Error(storetest.ErrMissing)
+			}
+		})
+		return []option{section("store", `"`+storetest.Postgres(t)+`"`)}
+	},
 }
 
 // TestStickyOutlives sees bindings survive a restart and the portal's death,
