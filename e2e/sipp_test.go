@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -82,13 +83,31 @@ func sippServe(t *testing.T, scenario, at string) *party {
 			t.Fatalf("SIPp as the PBX has ended: %v\n%s", err, p.text())
 		default:
 		}
-		l, err := net.ListenPacket("udp", at)
-		if err == nil {
-			l.Close()
-		}
-		return errors.Is(err, syscall.EADDRINUSE)
+		return taken(t, at)
 	})
 	return p
+}
+
+// taken reports whether some process has the UDP address, as the kernel lists
+// it: to try and bind it would take it from a SIPp that is about to.
+func taken(t *testing.T, at string) bool {
+	t.Helper()
+	addr, err := netip.ParseAddrPort(at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	table, ip := "/proc/net/udp", addr.Addr().AsSlice()
+	if addr.Addr().Is6() {
+		table = "/proc/net/udp6"
+	}
+	for word := ip; len(word) > 0; word = word[4:] { // each four bytes in the machine's order
+		word[0], word[1], word[2], word[3] = word[3], word[2], word[1], word[0]
+	}
+	list, err := os.ReadFile(table)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.Contains(string(list), fmt.Sprintf(" %X:%04X ", ip, addr.Port()))
 }
 
 func newParty(t *testing.T, scenario string, args []string) *party {
