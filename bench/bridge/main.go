@@ -18,13 +18,10 @@ package main
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"net"
 	"os"
-	"os/signal"
 	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -32,53 +29,13 @@ import (
 	"frontdesk/bench/rig"
 )
 
-type options struct {
-	binary  string
-	calls   string
-	seconds int
-	cpu     int
-}
-
 func main() {
-	var o options
-	flag.StringVar(&o.binary, "frontdesk", "", "the program; built where none is given")
-	flag.StringVar(&o.calls, "n", "50,100", "calls at once")
-	flag.IntVar(&o.seconds, "seconds", 10, "length of the measurement")
-	flag.IntVar(&o.cpu, "cpu", 0, "the CPU of the server; -1 for all")
-	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	err := run(ctx, o)
-	stop()
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "bridge:", err)
-		os.Exit(1)
-	}
-}
-
-func run(ctx context.Context, o options) (err error) {
-	dir, err := os.MkdirTemp("", "frontdesk-bench-")
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	if o.binary, err = rig.Build(ctx, o.binary, dir); err != nil {
-		return err
-	}
 	r := rig.NewReport("bridge", "calls", "cpu/100 %", "kB/call", "added p50/p99/p99.9/max ms", "packets", "lost", "overrun")
-	for s := range strings.SplitSeq(o.calls, ",") {
-		n, err := strconv.Atoi(s)
-		if err != nil || n <= 0 {
-			return fmt.Errorf("-n: %q is no number of calls", s)
-		}
-		if err := measure(ctx, o, dir, n, r); err != nil {
-			return fmt.Errorf("%d calls: %w", n, err)
-		}
-	}
-	return r.Write(os.Stdout)
+	rig.Main("bridge", "50,100", r, func(ctx context.Context, o rig.Load, n int) error { return measure(ctx, o, o.Dir, n, r) })
 }
 
 // measure adds one row.
-func measure(ctx context.Context, o options, dir string, n int, r *rig.Report) (err error) {
+func measure(ctx context.Context, o rig.Load, dir string, n int, r *rig.Report) (err error) {
 	phone, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 2)})
 	if err != nil {
 		return err
@@ -92,12 +49,12 @@ func measure(ctx context.Context, o options, dir string, n int, r *rig.Report) (
 	if err != nil {
 		return err
 	}
-	server, err := rig.Frontdesk(ctx, o.cpu, o.binary, dir, fmt.Sprintf(config, sip, http, phone.LocalAddr()), http.String())
+	server, err := rig.Frontdesk(ctx, o.CPU, o.Binary, dir, fmt.Sprintf(config, sip, http, phone.LocalAddr()), http.String())
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, server.Stop()) }()
-	b := &bench{server: server, n: n, length: time.Duration(o.seconds) * time.Second}
+	b := &bench{server: server, n: n, length: time.Duration(o.Seconds) * time.Second}
 	for _, side := range []*side{&b.callers, &b.phones} {
 		if side.media, err = rig.OpenMedia(); err != nil {
 			return err

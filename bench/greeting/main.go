@@ -22,10 +22,8 @@ package main
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -43,59 +41,19 @@ const (
 	caller = "+79161234567"
 )
 
-type options struct {
-	binary  string
-	calls   string
-	seconds int
-	cpu     int
-}
-
 func main() {
-	var o options
-	flag.StringVar(&o.binary, "frontdesk", "", "the program; built where none is given")
-	flag.StringVar(&o.calls, "n", "100,300", "calls at once")
-	flag.IntVar(&o.seconds, "seconds", 10, "length of the measurement")
-	flag.IntVar(&o.cpu, "cpu", 0, "the CPU of the server; -1 for all")
-	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	err := run(ctx, o)
-	stop()
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "greeting:", err)
-		os.Exit(1)
-	}
-}
-
-func run(ctx context.Context, o options) (err error) {
-	dir, err := os.MkdirTemp("", "frontdesk-bench-")
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	if o.binary, err = rig.Build(ctx, o.binary, dir); err != nil {
-		return err
-	}
 	r := rig.NewReport("greeting", "calls", "cpu/100 %", "kB/call", "pacing p50/p99/p99.9/max ms", "packets", "lost", "overrun", "INVITE-183 ms", "digits-302 ms")
-	for s := range strings.SplitSeq(o.calls, ",") {
-		n, err := strconv.Atoi(s)
-		if err != nil || n <= 0 {
-			return fmt.Errorf("-n: %q is no number of calls", s)
-		}
-		if err := measure(ctx, o, dir, n, r); err != nil {
-			return fmt.Errorf("%d calls: %w", n, err)
-		}
-	}
-	return r.Write(os.Stdout)
+	rig.Main("greeting", "100,300", r, func(ctx context.Context, o rig.Load, n int) error { return measure(ctx, o, o.Dir, n, r) })
 }
 
 // measure adds one row.
-func measure(ctx context.Context, o options, dir string, n int, r *rig.Report) (err error) {
+func measure(ctx context.Context, o rig.Load, dir string, n int, r *rig.Report) (err error) {
 	portal, err := crmtest.Start(company(), crmtest.ServerConfig{})
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, portal.Close()) }()
-	length := time.Duration(o.seconds) * time.Second
+	length := time.Duration(o.Seconds) * time.Second
 	if err := record(dir, 2*time.Duration(n)*ramp+length+20*time.Second); err != nil {
 		return err
 	}
@@ -107,7 +65,7 @@ func measure(ctx context.Context, o options, dir string, n int, r *rig.Report) (
 	if err != nil {
 		return err
 	}
-	server, err := rig.Frontdesk(ctx, o.cpu, o.binary, dir, fmt.Sprintf(config, sip, http, portal.Webhook(), dir), http.String())
+	server, err := rig.Frontdesk(ctx, o.CPU, o.Binary, dir, fmt.Sprintf(config, sip, http, portal.Webhook(), dir), http.String())
 	if err != nil {
 		return err
 	}
