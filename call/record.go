@@ -92,11 +92,19 @@ type Event struct {
 // Entry is the state of one CRM step owed for the call.
 type Entry struct {
 	Step  string    `json:"step"`
-	State string    `json:"state"`
+	Leg   int       `json:"leg,omitempty"` // which conversation, from 0
+	State string    `json:"state"`         // one of the states below
 	Tries int       `json:"tries"`
 	Error string    `json:"error,omitempty"`
 	Next  time.Time `json:"next,omitzero"`
 }
+
+// The states of a step. A step that failed is not tried again by itself.
+const (
+	StepDone    = "done"
+	StepWaiting = "waiting"
+	StepFailed  = "failed"
+)
 
 // NewID makes the identity of a call: 16 letters and digits, safe in a SIP
 // header, a URL and a file name.
