@@ -52,6 +52,7 @@ func (g *world) fill(p *crmtest.Portal) {
 		}
 		g.employees = append(g.employees, p.AddUser(u))
 	}
+	g.clients(p)
 	for range 150 {
 		phones := []string{g.spelling(g.IntN(60))}
 		if g.chance(20) {
@@ -68,6 +69,19 @@ func (g *world) fill(p *crmtest.Portal) {
 				Title: "lead", Responsible: g.employee(), Phones: phones, Fields: g.fields(), Hidden: hidden, Semantics: oneOf(g, "P", "S", "F"),
 			})
 		}
+	}
+}
+
+// clients are three people of no doubt: one of a manager, one of a deputy whose
+// time lasts, and one of the responsible.
+func (g *world) clients(p *crmtest.Portal) {
+	boss := p.AddUser(crmtest.User{FirstName: "F", LastName: "L", Extension: "219"})
+	for i, fields := range []map[string]any{
+		{"UF_CRM_FD_MANAGER": boss},
+		{"UF_CRM_FD_TEMP_MANAGER": boss, "UF_CRM_FD_TEMP_UNTIL": time.Now().Add(time.Hour).Format(time.RFC3339)},
+		{},
+	} {
+		p.AddContact(crmtest.Contact{Name: "C", Responsible: boss, Phones: []string{"+7" + person(60+i)}, Fields: fields})
 	}
 }
 
@@ -154,6 +168,13 @@ func (g *world) dialplan(strict bool) option {
 		rules = append(rules, `{name: rest, default: "803"}`)
 	}
 	return section("rules", "["+strings.Join(rules, ", ")+"]")
+}
+
+// open is a rules section under which every outcome is likely: most calls are
+// searched for.
+func (g *world) open() option {
+	return section("rules", `[{name: fax, did: "+78123334455", default: "800", lookup: false},`+
+		` {name: rest, did: ["+7495*", "+7499*"], default: "803"}]`)
 }
 
 // hours begin or end close to now, in the site's zone.
