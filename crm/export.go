@@ -97,70 +97,16 @@ func (w *walk) rows(c *Client, commands []command, results FlexObject) ([]rawRow
 
 // next reads the next pages of w.
 func (m *Mirror) next(ctx context.Context, w *walk) ([]rawRow, error) {
-	for {
-		commands := w.commands()
+	return w.next(ctx, m.client, func(commands []command) (FlexObject, error) {
 		results, _, err := m.batch(ctx, commands)
-		if err == nil {
-			return w.rows(m.client, commands, results)
-		}
-		tooMuch := errors.Is(err, errTooLarge) || errors.Is(err, context.DeadlineExceeded)
-		if !tooMuch || ctx.Err() != nil || w.pages == 1 {
-			return nil, err
-		}
-		w.pages /= 2
-	}
+		return results, err
+	})
 }
 
 // batch sends commands that read, when callers leave room, and tells the
-// portal's time of it. It rests where the portal says that the methods have
-// run for long: callers use them too.
+// portal's time of it.
 func (m *Mirror) batch(ctx context.Context, commands []command) (FlexObject, time.Time, error) {
-	if open, why := m.client.breaker.state(); open {
-		return nil, time.Time{}, fmt.Errorf("%w: %s", ErrSkipped, why)
-	}
-	if err := sleep(ctx, time.Until(m.metrics.restsUntil())); err != nil {
-		return nil, time.Time{}, err
-	}
-	asking, cancel := context.WithTimeout(ctx, batchPatience)
-	defer cancel()
-	answer, err := m.client.send(asking, LaneSync, batch(commands))
-	if err != nil {
-		return nil, time.Time{}, err
-	}
-	results, err := m.client.results(commands, answer.Result)
-	m.heed(answer, err)
-	return results, portalTime(answer), err
-}
-
-// heed notes how much of the methods' execution time is used.
-func (m *Mirror) heed(answer envelope, err error) {
-	var refused *Error
-	if errors.As(err, &refused) && refused.Code == CodeOperationTime {
-		until := refused.ResetAt
-		if !until.After(time.Now()) {
-			until = time.Now().Add(shortPause)
-		}
-		m.metrics.rest(until)
-		return
-	}
-	var b struct {
-		Times FlexObject `json:"result_time"`
-	}
-	if json.Unmarshal(answer.Result, &b) != nil {
-		return // results has said so
-	}
-	for _, raw := range b.Times {
-		var t struct {
-			Operating float64 `json:"operating"`
-		}
-		if json.Unmarshal(raw, &t) == nil && t.Operating > m.cfg.Operating.Seconds() {
-			until := resetAt(raw)
-			if until.IsZero() {
-				until = time.Now().Add(time.Minute) // the oldest of ten minutes is dropped
-			}
-			m.metrics.rest(until)
-		}
-	}
+	return m.client.politely(ctx, &m.metrics.resting, m.cfg.Operating, commands)
 }
 
 // portalTime is the portal's clock in an answer, which its dates go by; ours

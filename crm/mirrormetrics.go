@@ -26,8 +26,8 @@ type mirrorMetrics struct {
 	deletions atomic.Int64
 	failures  atomic.Int64
 	progress  atomic.Pointer[Progress]
-	until     atomic.Int64 // rest until then, Unix nanoseconds
 	events    [3]atomic.Int64
+	resting
 }
 
 // eventIndex sorts results into taken, ignored and refused.
@@ -42,16 +42,6 @@ func eventIndex(r eventResult) int {
 }
 
 func (m *mirrorMetrics) event(r eventResult) { m.events[eventIndex(r)].Add(1) }
-
-func (m *mirrorMetrics) restsUntil() time.Time { return time.Unix(0, m.until.Load()) }
-
-// rest has the mirror leave the portal alone until t, within reason.
-func (m *mirrorMetrics) rest(t time.Time) {
-	if latest := time.Now().Add(longestRest); t.After(latest) {
-		t = latest
-	}
-	m.until.Store(t.UnixNano())
-}
 
 // Collectors are the mirror's metrics.
 func (m *Mirror) Collectors() []prometheus.Collector {

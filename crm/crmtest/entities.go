@@ -10,6 +10,14 @@ import (
 	"frontdesk/call"
 )
 
+// Card is what an address book shows of an entity besides its name.
+type Card struct {
+	Kinds        []string // VALUE_TYPE of each of Phones, MOBILE and the like; WORK where there are fewer
+	Mails        []string
+	Post         string // of a contact or a lead
+	CompanyTitle string // of a lead
+}
+
 // Contact is a person in the CRM. Fields are user fields by code, in whatever
 // shape the portal is to give them.
 type Contact struct {
@@ -20,6 +28,7 @@ type Contact struct {
 	Phones         []string // as typed by whoever entered them
 	Fields         map[string]any
 	Hidden         bool // found by number, but the webhook's owner may not read it
+	Card
 }
 
 // Company is a company in the CRM.
@@ -30,6 +39,7 @@ type Company struct {
 	Phones      []string
 	Fields      map[string]any
 	Hidden      bool
+	Card
 }
 
 // Lead is a lead in the CRM.
@@ -42,6 +52,7 @@ type Lead struct {
 	Phones                []string
 	Fields                map[string]any
 	Hidden                bool
+	Card
 }
 
 // entity is any of them as stored: own fields as strings, user fields as given.
@@ -51,6 +62,7 @@ type entity struct {
 	hidden bool
 	fields map[string]any
 	phones []phone
+	mails  []phone
 }
 
 type phone struct {
@@ -60,16 +72,17 @@ type phone struct {
 
 // AddContact stores a contact and returns its id.
 func (p *Portal) AddContact(c Contact) int {
-	return p.add(call.KindContact, c.ID, c.Hidden, c.Phones, c.Fields, map[string]any{
+	return p.add(entity{kind: call.KindContact, id: c.ID, hidden: c.Hidden, fields: map[string]any{
 		"NAME": c.Name, "LAST_NAME": c.LastName, "COMPANY_ID": optional(c.Company), "ASSIGNED_BY_ID": strconv.Itoa(c.Responsible),
-	})
+		"POST": text(c.Post),
+	}}, c.Phones, c.Fields, c.Card)
 }
 
 // AddCompany stores a company and returns its id.
 func (p *Portal) AddCompany(c Company) int {
-	return p.add(call.KindCompany, c.ID, c.Hidden, c.Phones, c.Fields, map[string]any{
+	return p.add(entity{kind: call.KindCompany, id: c.ID, hidden: c.Hidden, fields: map[string]any{
 		"TITLE": c.Title, "ASSIGNED_BY_ID": strconv.Itoa(c.Responsible),
-	})
+	}}, c.Phones, c.Fields, c.Card)
 }
 
 // AddLead stores a lead and returns its id.
@@ -78,10 +91,19 @@ func (p *Portal) AddLead(l Lead) int {
 	if status == "" {
 		l.Semantics, status = "P", "NEW"
 	}
-	return p.add(call.KindLead, l.ID, l.Hidden, l.Phones, l.Fields, map[string]any{
+	return p.add(entity{kind: call.KindLead, id: l.ID, hidden: l.Hidden, fields: map[string]any{
 		"TITLE": l.Title, "NAME": l.Name, "LAST_NAME": l.LastName, "STATUS_ID": status, "STATUS_SEMANTIC_ID": l.Semantics,
 		"CONTACT_ID": optional(l.Contact), "COMPANY_ID": optional(l.Company), "ASSIGNED_BY_ID": strconv.Itoa(l.Responsible),
-	})
+		"POST": text(l.Post), "COMPANY_TITLE": text(l.CompanyTitle),
+	}}, l.Phones, l.Fields, l.Card)
+}
+
+// text is a text as lists give it: null without one.
+func text(s string) any {
+	if s == "" {
+		return nil
+	}
+	return s
 }
 
 // optional is an id as lists give it: null without one.
@@ -92,19 +114,26 @@ func optional(id int) any {
 	return strconv.Itoa(id)
 }
 
-func (p *Portal) add(k call.Kind, id int, hidden bool, phones []string, userFields, own map[string]any) int {
+// add stores an entity and returns its id.
+func (p *Portal) add(e entity, phones []string, userFields map[string]any, c Card) int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if id == 0 {
-		id = p.id()
+	if e.id == 0 {
+		e.id = p.id()
 	}
-	e := &entity{kind: k, id: id, hidden: hidden, fields: own}
 	maps.Copy(e.fields, userFields)
-	for _, v := range phones {
-		e.phones = append(e.phones, phone{id: p.id(), value: v, kind: "WORK"})
+	for i, v := range phones {
+		kind := "WORK"
+		if i < len(c.Kinds) {
+			kind = c.Kinds[i]
+		}
+		e.phones = append(e.phones, phone{id: p.id(), value: v, kind: kind})
 	}
-	p.store(e)
-	return id
+	for _, v := range c.Mails {
+		e.mails = append(e.mails, phone{id: p.id(), value: v, kind: "WORK"})
+	}
+	p.store(&e)
+	return e.id
 }
 
 // store puts a new entity into the portal. mu is held.
@@ -319,16 +348,20 @@ func (p *Portal) row(e *entity, l listing) map[string]any {
 		out["HAS_PHONE"] = map[bool]string{true: "Y", false: "N"}[len(e.phones) > 0]
 	}
 	if slices.Contains(l.selected, "PHONE") && len(e.phones) > 0 {
-		out["PHONE"] = e.phoneRows()
+		out["PHONE"] = multiRows("PHONE", e.phones)
+	}
+	if slices.Contains(l.selected, "EMAIL") && len(e.mails) > 0 {
+		out["EMAIL"] = multiRows("EMAIL", e.mails)
 	}
 	return out
 }
 
-func (e *entity) phoneRows() []any {
+// multiRows are the values of a field that may have several.
+func multiRows(field string, values []phone) []any {
 	var out []any
-	for _, ph := range e.phones {
+	for _, v := range values {
 		out = append(out, map[string]any{
-			"ID": strconv.Itoa(ph.id), "VALUE_TYPE": ph.kind, "VALUE": ph.value, "TYPE_ID": "PHONE",
+			"ID": strconv.Itoa(v.id), "VALUE_TYPE": v.kind, "VALUE": v.value, "TYPE_ID": field,
 		})
 	}
 	return out
