@@ -25,11 +25,11 @@ func isFull(err error) bool {
 }
 
 // isGone reports whether an error says that a PostgreSQL server cannot be
-// reached, or is ending.
+// reached, or is ending, or that the database could not be opened so far.
 func isGone(err error) bool {
 	var connect *pgconn.ConnectError
 	var network net.Error
 	var pg *pgconn.PgError
-	return errors.As(err, &connect) || errors.As(err, &network) ||
+	return errors.Is(err, errUnopened) || errors.As(err, &connect) || errors.As(err, &network) ||
 		errors.As(err, &pg) && (strings.HasPrefix(pg.Code, "57P") || strings.HasPrefix(pg.Code, "08"))
 }

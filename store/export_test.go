@@ -10,13 +10,19 @@ func (o *Options) SetTiming(job, rescue time.Duration) { o.timing = timing{job, 
 
 // Exec runs a statement on the connection that writes.
 func (s *Store) Exec(ctx context.Context, query string, args ...any) error {
-	_, err := s.write.ExecContext(ctx, query, args...)
+	d, err := s.db()
+	if err == nil {
+		_, err = d.write.ExecContext(ctx, query, args...)
+	}
 	return err
 }
 
 // Query reads one value.
 func (s *Store) Query(ctx context.Context, query string, args ...any) (n int, err error) {
-	err = s.write.QueryRowContext(ctx, query, args...).Scan(&n)
+	d, err := s.db()
+	if err == nil {
+		err = d.write.QueryRowContext(ctx, query, args...).Scan(&n)
+	}
 	return n, err
 }
 

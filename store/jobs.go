@@ -98,12 +98,12 @@ func (s *Store) Enqueue(ctx context.Context, jobs ...Job) error {
 	if err != nil || len(debts) == 0 {
 		return err
 	}
-	_, err = bounded(ctx, s, "enqueue", func(ctx context.Context) (struct{}, error) {
-		tx, err := s.write.BeginTx(ctx, nil)
+	_, err = bounded(ctx, s, "enqueue", func(ctx context.Context, d *db) (struct{}, error) {
+		tx, err := d.write.BeginTx(ctx, nil)
 		if err != nil {
 			return struct{}{}, err
 		}
-		if err := s.owe(ctx, tx, debts); err != nil {
+		if err := s.owe(ctx, d, tx, debts); err != nil {
 			return struct{}{}, errors.Join(err, tx.Rollback())
 		}
 		return struct{}{}, tx.Commit()
@@ -117,7 +117,7 @@ func (t *Tx) Enqueue(ctx context.Context, jobs ...Job) error {
 	if err != nil || len(debts) == 0 {
 		return err
 	}
-	return t.s.owe(ctx, t.tx, debts)
+	return t.s.owe(ctx, t.d, t.tx, debts)
 }
 
 // debt is a job ready to be written.
@@ -174,11 +174,11 @@ func (s *Store) debt(j Job) (debt, error) {
 }
 
 // owe writes jobs in tx.
-func (s *Store) owe(ctx context.Context, tx *sql.Tx, debts []debt) error {
+func (s *Store) owe(ctx context.Context, d *db, tx *sql.Tx, debts []debt) error {
 	params := make([]river.InsertManyParams, 0, len(debts))
-	for _, d := range debts {
-		if d.once != "" {
-			first, err := s.first(ctx, tx, d.Args.Kind(), d.once)
+	for _, job := range debts {
+		if job.once != "" {
+			first, err := s.first(ctx, tx, job.Args.Kind(), job.once)
 			if err != nil {
 				return err
 			}
@@ -186,12 +186,12 @@ func (s *Store) owe(ctx context.Context, tx *sql.Tx, debts []debt) error {
 				continue
 			}
 		}
-		params = append(params, d.InsertManyParams)
+		params = append(params, job.InsertManyParams)
 	}
 	if len(params) == 0 {
 		return nil
 	}
-	_, err := s.inserts.InsertManyTx(ctx, tx, params)
+	_, err := d.inserts.InsertManyTx(ctx, tx, params)
 	return err
 }
 

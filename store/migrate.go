@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"slices"
 
 	"github.com/pressly/goose/v3"
@@ -28,9 +29,9 @@ const (
 const migrationLock = 0x66646573 // "fdes"
 
 // migrate brings the tables of frontdesk and of River up to date.
-func (s *Store) migrate(ctx context.Context) (err error) {
-	if s.dialect == postgres {
-		conn, err := s.write.Conn(ctx)
+func (d *db) migrate(ctx context.Context, log *slog.Logger) (err error) {
+	if d.dialect == postgres {
+		conn, err := d.write.Conn(ctx)
 		if err != nil {
 			return err
 		}
@@ -43,19 +44,19 @@ func (s *Store) migrate(ctx context.Context) (err error) {
 			err = errors.Join(err, e)
 		}()
 	}
-	if err := s.migrateState(ctx); err != nil {
+	if err := d.migrateState(ctx, log); err != nil {
 		return err
 	}
-	return s.migrateJobs(ctx)
+	return d.migrateJobs(ctx, log)
 }
 
-func (s *Store) migrateState(ctx context.Context) error {
+func (d *db) migrateState(ctx context.Context, log *slog.Logger) error {
 	dir, err := fs.Sub(migrations, "migrations")
 	if err != nil {
 		return err
 	}
-	p, err := goose.NewProvider(goose.Dialect(s.dialect), s.write, dir,
-		goose.WithTableName("frontdesk_migration"), goose.WithSlog(s.log), goose.WithDisableGlobalRegistry(true))
+	p, err := goose.NewProvider(goose.Dialect(d.dialect), d.write, dir,
+		goose.WithTableName("frontdesk_migration"), goose.WithSlog(log), goose.WithDisableGlobalRegistry(true))
 	if err != nil {
 		return err
 	}
@@ -64,22 +65,32 @@ func (s *Store) migrateState(ctx context.Context) error {
 		return err
 	}
 	if have > want {
-		return fmt.Errorf("the database was written by a newer frontdesk (its tables have version %d, this program knows %d): run that one, or put an older backup in its place", have, want)
+		return newer("tables", have, want)
 	}
 	_, err = p.Up(ctx)
 	return err
 }
 
-func (s *Store) migrateJobs(ctx context.Context) error {
-	m, err := rivermigrate.New(s.driver, &rivermigrate.Config{Logger: s.log})
+func newer(what string, have, want int64) error {
+	return fmt.Errorf("%w (its %s have version %d, this program knows %d): run that one, or put an older backup in its place", ErrNewer, what, have, want)
+}
+
+func (d *db) migrateJobs(ctx context.Context, log *slog.Logger) error {
+	m, err := rivermigrate.New(d.driver, &rivermigrate.Config{Logger: log})
 	if err != nil {
 		return err
 	}
+	all := m.AllVersions()
 	existing, err := m.ExistingVersions(ctx)
-	if err != nil {
-		return fmt.Errorf("jobs: %w", err) // also where a newer version migrated them
+	if err != nil { // also where a newer version migrated them
+		var have int64
+		known := int64(all[len(all)-1].Version)
+		if e := d.write.QueryRowContext(ctx, "SELECT MAX(version) FROM river_migration").Scan(&have); e == nil && have > known {
+			return newer("jobs", have, known)
+		}
+		return fmt.Errorf("jobs: %w", err)
 	}
-	if all := m.AllVersions(); slices.EqualFunc(existing, all, func(a, b rivermigrate.Migration) bool { return a.Version == b.Version }) {
+	if slices.EqualFunc(existing, all, func(a, b rivermigrate.Migration) bool { return a.Version == b.Version }) {
 		return nil
 	}
 	if _, err := m.Migrate(ctx, rivermigrate.DirectionUp, nil); err != nil {

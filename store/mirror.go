@@ -74,8 +74,8 @@ func (s *Store) saveAll(ctx context.Context, op string, n int, query string, arg
 			return fmt.Errorf("store: %s: %w", op, err)
 		}
 	}
-	_, err := bounded(ctx, s, op, func(ctx context.Context) (struct{}, error) {
-		return struct{}{}, saveRows(ctx, s.write, query, rows)
+	_, err := bounded(ctx, s, op, func(ctx context.Context, d *db) (struct{}, error) {
+		return struct{}{}, saveRows(ctx, d.write, query, rows)
 	})
 	return err
 }

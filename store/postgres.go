@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -24,7 +23,7 @@ func isPostgres(dsn string) bool {
 func openPostgres(ctx context.Context, dsn string) (db, error) {
 	cfg, err := pgxpool.ParseConfig(dsn)
 	if err != nil {
-		return db{}, errors.New("store: the address of the PostgreSQL database cannot be read") // pgx's text may hold the password
+		return db{}, fmt.Errorf("store: %w: that of the PostgreSQL database cannot be read", ErrAddress) // pgx's text may hold the password
 	}
 	if !strings.Contains(dsn, "connect_timeout") {
 		cfg.ConnConfig.ConnectTimeout = connectLimit
@@ -42,7 +41,7 @@ func openPostgres(ctx context.Context, dsn string) (db, error) {
 	}
 	sqlDB := stdlib.OpenDBFromPool(pool)
 	return db{
-		write: sqlDB, read: sqlDB, dsn: dsn, dialect: postgres,
+		write: sqlDB, read: sqlDB, dialect: postgres,
 		driver: riverdatabasesql.NewWithPgxListener(sqlDB, pool),
 		close: func() error {
 			err := sqlDB.Close()

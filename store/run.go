@@ -17,6 +17,7 @@ const (
 	hardStop    = 10 * time.Second // more, until Run gives them up
 	startRetry  = time.Second      // between tries to start the jobs, doubling
 	startLimit  = 30 * time.Second // to this
+	openRetry   = 5 * time.Second  // at most between tries to open a database
 	houseEvery  = 15 * time.Second // health and counts
 	sweepEvery  = time.Hour
 	stickyKept  = time.Hour       // after its end, for nodes that have not heard of it
@@ -25,13 +26,42 @@ const (
 )
 
 // Run works jobs and keeps the tables tidy until ctx ends. A database that is
-// gone is waited for. Jobs in progress at the end have a few seconds; what is
-// cut off then is done again after the next start.
+// gone, or cannot be opened yet, is waited for. Jobs in progress at the end have
+// a few seconds; what is cut off then is done again after the next start.
 func (s *Store) Run(ctx context.Context) error {
+	if !s.reopen(ctx) {
+		return nil
+	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return s.workJobs(ctx) })
 	g.Go(func() error { return s.keepHouse(ctx) })
 	return g.Wait()
+}
+
+// reopen opens the database, as often as it takes, and reports whether it is
+// open before ctx ends.
+func (s *Store) reopen(ctx context.Context) bool {
+	for wait := startRetry; s.opened.Load() == nil; wait = min(2*wait, openRetry) {
+		err := s.open(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return false // Close closes what was opened
+		case err == nil:
+			s.log.InfoContext(ctx, "the database is open, the store is in use from now on")
+			s.health.set(nil)
+			return true
+		}
+		if _, why := s.health.get(); why != err.Error() {
+			s.log.ErrorContext(ctx, "the database cannot be opened still", "error", err)
+		}
+		s.health.set(err)
+		select {
+		case <-ctx.Done():
+			return false
+		case <-time.After(wait):
+		}
+	}
+	return true
 }
 
 // workJobs starts River, as often as it takes, and stops it at ctx's end.
@@ -88,7 +118,11 @@ func (s *Store) workingClient() (*river.Client[*sql.Tx], error) {
 		cfg.Queues[name] = river.QueueConfig{MaxWorkers: n}
 	}
 	cfg.ID = s.node + "/" + rand.Text()[:clientIDLen] // one of a process that died must not be taken for ours
-	return river.NewClient(s.driver, cfg)
+	d, err := s.db()
+	if err != nil {
+		return nil, err
+	}
+	return river.NewClient(d.driver, cfg)
 }
 
 // riverConfig is what the clients that owe and that work have in common.

@@ -28,15 +28,16 @@ const (
 // that began never finds the database changed.
 func openSQLite(ctx context.Context, file string, log *slog.Logger) (db, error) {
 	if file == "" {
-		return db{}, errors.New("store: sqlite: names no file")
+		return db{}, fmt.Errorf("store: %w: sqlite: names no file", ErrAddress)
 	}
 	lock, crashed, err := lockFile(file)
 	if err != nil {
 		return db{}, fmt.Errorf("store: %w", err)
 	}
-	out := db{dsn: "sqlite:" + file, dialect: sqlite}
+	out := db{dialect: sqlite}
 	out.close = func() error { return errors.Join(closePools(out.write, out.read), lock.Close()) }
 	if err := out.openFile(ctx, file, crashed, log); err != nil {
+		lock.crashed = crashed // whoever opens it next has to check it too
 		return db{}, errors.Join(fmt.Errorf("store: open %s: %w", file, err), out.close())
 	}
 	return out, nil
@@ -105,11 +106,11 @@ func sqliteURI(file string, query url.Values) string {
 // takeBack makes jobs available that a dead process was at, and ends its
 // leadership. Only one process has the file, so whoever was at them is dead;
 // on PostgreSQL that is known only after rescueAfter.
-func (s *Store) takeBack(ctx context.Context) error {
-	if s.dialect != sqlite {
+func (d *db) takeBack(ctx context.Context) error {
+	if d.dialect != sqlite {
 		return nil
 	}
-	tx, err := s.write.BeginTx(ctx, nil)
+	tx, err := d.write.BeginTx(ctx, nil)
 	if err != nil {
 		return err
 	}

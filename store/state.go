@@ -17,7 +17,7 @@ func (s *Store) Put(ctx context.Context, key string, value []byte) error {
 
 // Get is what is kept under key; ErrNotFound where there is nothing.
 func (s *Store) Get(ctx context.Context, key string) ([]byte, error) {
-	return bounded(ctx, s, "get", func(ctx context.Context) ([]byte, error) { return get(ctx, s.read, key) })
+	return bounded(ctx, s, "get", func(ctx context.Context, d *db) ([]byte, error) { return get(ctx, d.read, key) })
 }
 
 // Delete forgets what is kept under key.

@@ -11,6 +11,7 @@ import (
 	"maps"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/riverqueue/river"
@@ -21,11 +22,26 @@ import (
 // fs.ErrNotExist to errors.Is.
 var ErrNotFound = fmt.Errorf("nothing is kept there: %w", fs.ErrNotExist)
 
+// What opening a database may fail of for good: waiting changes none of it.
+var (
+	ErrInUse   = errors.New("in use by another frontdesk")
+	ErrNewer   = errors.New("the database was written by a newer frontdesk")
+	ErrAddress = errors.New("no address of a database")
+)
+
+// errUnopened is the error of everything that is asked of a store whose
+// database Run has not opened yet.
+var errUnopened = errors.New("the database is not open yet")
+
 // Options are the settings of a store. The zero value is good for one node.
 type Options struct {
 	Logger *slog.Logger     // nil: nothing is logged
 	Now    func() time.Time // the clock of bindings and jobs; nil: the real one
 	Node   string           // a name of this node for logs and jobs; empty: "node"
+
+	// Patient has Open give a store whose database cannot be opened now: what is
+	// asked of it fails until Run, which tries again and again, has opened it.
+	Patient bool
 
 	// Queues gives the number of jobs that each queue works at a time. A queue
 	// begins ten jobs a second for each of them. DefaultQueue is always there.
@@ -43,10 +59,15 @@ const defaultWorkers = 4
 // asks has the answer, or an error, by then.
 const opLimit = 5 * time.Second
 
+// openPatience is how long those who are patient wait for a database at their
+// start.
+const openPatience = 5 * time.Second
+
 // Store is one database with its jobs. Its methods may be used from anywhere
 // at any time between Open and Close.
 type Store struct {
-	db
+	dsn     string
+	opened  atomic.Pointer[db] // nil while the database is waited for
 	log     *slog.Logger
 	now     func() time.Time
 	node    string
@@ -54,7 +75,6 @@ type Store struct {
 	timing  timing
 	faked   bool // now is not the real clock
 	metrics *metrics
-	inserts *river.Client[*sql.Tx] // owes jobs, works none
 	health  health
 	handlers
 }
@@ -71,17 +91,39 @@ type db struct {
 	write   *sql.DB // SQLite: a single connection
 	read    *sql.DB
 	driver  riverdriver.Driver[*sql.Tx]
-	dsn     string
+	inserts *river.Client[*sql.Tx] // owes jobs, works none
 	dialect dialect
 	close   func() error
 }
 
 // Open opens the database that dsn names, "sqlite:FILE" or "postgres://...",
 // and brings its tables up to date. A SQLite file that another process has
-// open is refused, and so is a database of a newer version.
+// open is refused, ErrInUse, and so is a database of a newer version, ErrNewer,
+// also by those who are patient.
 func Open(ctx context.Context, dsn string, o Options) (*Store, error) {
+	s := newStore(dsn, o)
+	if !o.Patient {
+		if err := s.open(ctx); err != nil {
+			return nil, err
+		}
+		return s, nil
+	}
+	limited, cancel := context.WithTimeout(ctx, openPatience)
+	defer cancel()
+	err := s.open(limited)
+	switch {
+	case errors.Is(err, ErrInUse), errors.Is(err, ErrNewer), errors.Is(err, ErrAddress):
+		return nil, err
+	case err != nil:
+		s.health.set(err)
+		s.log.ErrorContext(ctx, "the database cannot be opened, calls go on without it until it can", "error", err)
+	}
+	return s, nil
+}
+
+func newStore(dsn string, o Options) *Store {
 	s := &Store{
-		log: o.Logger, now: o.Now, node: cmp.Or(o.Node, "node"), timing: o.timing.or(), faked: o.Now != nil,
+		dsn: dsn, log: o.Logger, now: o.Now, node: cmp.Or(o.Node, "node"), timing: o.timing.or(), faked: o.Now != nil,
 		queues: map[string]int{DefaultQueue: defaultWorkers}, metrics: newMetrics(), handlers: handlers{byKind: map[string]Work{}},
 	}
 	maps.Copy(s.queues, o.Queues)
@@ -91,15 +133,29 @@ func Open(ctx context.Context, dsn string, o Options) (*Store, error) {
 	if s.now == nil {
 		s.now = time.Now
 	}
-	var err error
-	if s.db, err = openDB(ctx, dsn, s.log); err != nil {
-		return nil, err
+	return s
+}
+
+// open opens the database and takes it in use.
+func (s *Store) open(ctx context.Context) error {
+	d, err := openDB(ctx, s.dsn, s.log)
+	if err != nil {
+		return err
 	}
-	s.close = sync.OnceValue(s.close)
-	if err := s.prepare(ctx); err != nil {
-		return nil, errors.Join(err, s.Close())
+	d.close = sync.OnceValue(d.close)
+	if err := s.prepare(ctx, &d); err != nil {
+		return errors.Join(err, d.close())
 	}
-	return s, nil
+	s.opened.Store(&d)
+	return nil
+}
+
+// db is the database; an error while it is waited for.
+func (s *Store) db() (*db, error) {
+	if d := s.opened.Load(); d != nil {
+		return d, nil
+	}
+	return nil, errUnopened
 }
 
 func openDB(ctx context.Context, dsn string, log *slog.Logger) (db, error) {
@@ -109,31 +165,36 @@ func openDB(ctx context.Context, dsn string, log *slog.Logger) (db, error) {
 	if isPostgres(dsn) {
 		return openPostgres(ctx, dsn)
 	}
-	return db{}, errors.New("store: want an address that begins with sqlite: or postgres://")
+	return db{}, fmt.Errorf("store: %w: want one that begins with sqlite: or postgres://", ErrAddress)
 }
 
 // prepare migrates and makes ready to owe jobs.
-func (s *Store) prepare(ctx context.Context) error {
-	if err := s.migrate(ctx); err != nil {
+func (s *Store) prepare(ctx context.Context, d *db) error {
+	if err := d.migrate(ctx, s.log); err != nil {
 		return fmt.Errorf("store: migrate: %w", err)
 	}
-	if err := s.takeBack(ctx); err != nil {
+	if err := d.takeBack(ctx); err != nil {
 		return fmt.Errorf("store: take back the jobs of a process that died: %w", err)
 	}
 	var err error
-	if s.inserts, err = river.NewClient(s.driver, s.riverConfig()); err != nil {
+	if d.inserts, err = river.NewClient(d.driver, s.riverConfig()); err != nil {
 		return fmt.Errorf("store: jobs: %w", err)
 	}
 	return nil
 }
 
 // Close closes the database, once. Run has returned before.
-func (s *Store) Close() error { return s.db.close() }
+func (s *Store) Close() error {
+	if d := s.opened.Load(); d != nil {
+		return d.close()
+	}
+	return nil
+}
 
 // bounded runs one operation under the store's limit of time and measures it.
 // The answer comes by the end of ctx even where a disk stalls inside f, which
 // then ends alone; f must not touch what the caller may.
-func bounded[T any](ctx context.Context, s *Store, op string, f func(context.Context) (T, error)) (T, error) {
+func bounded[T any](ctx context.Context, s *Store, op string, f func(context.Context, *db) (T, error)) (T, error) {
 	ctx, cancel := context.WithTimeout(ctx, opLimit)
 	type result struct {
 		value T
@@ -144,7 +205,11 @@ func bounded[T any](ctx context.Context, s *Store, op string, f func(context.Con
 	go func() {
 		defer cancel()
 		var r result
-		r.value, r.err = f(ctx)
+		d, err := s.db()
+		if err == nil {
+			r.value, err = f(ctx, d)
+		}
+		r.err = err
 		done <- r
 	}()
 	var r result
@@ -166,8 +231,8 @@ func bounded[T any](ctx context.Context, s *Store, op string, f func(context.Con
 
 // exec runs one statement that writes, as bounded does.
 func (s *Store) exec(ctx context.Context, op, query string, args ...any) (int64, error) {
-	return bounded(ctx, s, op, func(ctx context.Context) (int64, error) {
-		r, err := s.write.ExecContext(ctx, query, args...)
+	return bounded(ctx, s, op, func(ctx context.Context, d *db) (int64, error) {
+		r, err := d.write.ExecContext(ctx, query, args...)
 		if err != nil {
 			return 0, err
 		}
@@ -184,7 +249,11 @@ func (s *Store) each(ctx context.Context, op string, row func(scan func(...any) 
 			err = fmt.Errorf("store: %s: %w", op, err)
 		}
 	}()
-	rows, err := s.read.QueryContext(ctx, query, args...)
+	d, err := s.db()
+	if err != nil {
+		return err
+	}
+	rows, err := d.read.QueryContext(ctx, query, args...)
 	if err != nil {
 		return err
 	}

@@ -12,6 +12,7 @@ import (
 // all.
 type Tx struct {
 	s  *Store
+	d  *db
 	tx *sql.Tx
 }
 
@@ -29,7 +30,11 @@ func (s *Store) InTx(ctx context.Context, f func(tx *Tx) error) (err error) {
 	}()
 	ctx, cancel := context.WithTimeout(ctx, opLimit)
 	defer cancel()
-	tx, err := s.write.BeginTx(ctx, nil)
+	d, err := s.db()
+	if err != nil {
+		return err
+	}
+	tx, err := d.write.BeginTx(ctx, nil)
 	if err != nil {
 		return err
 	}
@@ -41,7 +46,7 @@ func (s *Store) InTx(ctx context.Context, f func(tx *Tx) error) (err error) {
 			}
 		}
 	}()
-	if err := f(&Tx{s, tx}); err != nil {
+	if err := f(&Tx{s, d, tx}); err != nil {
 		return err
 	}
 	done = true

@@ -36,13 +36,14 @@ type state struct {
 	expirer *staff.Expirer
 }
 
-// openStore opens the database.
+// openStore opens the database. One that cannot be opened now keeps nobody from
+// calling: it is taken in use when it can be.
 func openStore(ctx context.Context, cfg *config.Config, log *slog.Logger) (*store.Store, error) {
 	node, err := os.Hostname()
 	if err != nil {
 		node = "node"
 	}
-	st, err := store.Open(ctx, cfg.Store.Reveal(), store.Options{Logger: log, Node: node})
+	st, err := store.Open(ctx, cfg.Store.Reveal(), store.Options{Logger: log, Node: node, Patient: true})
 	if err != nil {
 		return nil, fmt.Errorf("store: %w", err)
 	}
