@@ -119,8 +119,15 @@ type Client struct {
 	bucket   *bucket
 	breaker  *breaker
 	pauses   pauses
-	staff    staff
+	known
 	flights
+}
+
+// known is what the client remembers of the portal.
+type known struct {
+	staff       staff
+	modes       modes
+	departments departments
 }
 
 // answered is told live answers; see Mirror.

@@ -9,9 +9,11 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -161,11 +163,23 @@ func (c *Client) roundTrip(ctx context.Context, base *url.URL, r request, body [
 		// portal closed while it was idle.
 		req.Header["Idempotency-Key"] = nil
 	}
-	res, err := c.http.Do(req)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", r.method, c.unwrapURL(err))
+	return c.do(r.method, req)
+}
+
+// do sends a request. Once there was a connection, its error is an unanswered.
+func (c *Client) do(method string, req *http.Request) (*http.Response, error) {
+	var connected atomic.Bool
+	res, err := c.http.Do(req.WithContext(httptrace.WithClientTrace(req.Context(), &httptrace.ClientTrace{
+		GotConn: func(httptrace.GotConnInfo) { connected.Store(true) },
+	})))
+	if err == nil {
+		return res, nil
 	}
-	return res, nil
+	err = fmt.Errorf("%s: %w", method, c.unwrapURL(err))
+	if connected.Load() {
+		return nil, &unanswered{err}
+	}
+	return nil, err
 }
 
 // readOnly reports whether repeating method does no harm. A batch may hold
@@ -218,7 +232,7 @@ func (c *Client) read(method string, res *http.Response) (envelope, error) {
 	defer func() { _ = res.Body.Close() }() // nothing is lost by a failed close of a read body
 	data, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer+1))
 	if err != nil {
-		return envelope{}, fmt.Errorf("%s: reading the answer: %w", method, c.unwrapURL(err))
+		return envelope{}, &unanswered{fmt.Errorf("%s: reading the answer: %w", method, c.unwrapURL(err))}
 	}
 	if len(data) > maxAnswer {
 		return envelope{}, fmt.Errorf("%s: %w", method, errTooLarge)

@@ -19,6 +19,8 @@ type metrics struct {
 	seconds  *prometheus.HistogramVec
 	lookups  *prometheus.CounterVec
 	hits     atomic.Int64
+
+	fallbacks *prometheus.CounterVec
 }
 
 func newMetrics() *metrics {
@@ -36,6 +38,10 @@ func newMetrics() *metrics {
 			Name: "frontdesk_crm_lookups_total",
 			Help: "Look-ups of callers by result: live, or why there was no answer.",
 		}, []string{"result"}),
+		fallbacks: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "frontdesk_crm_author_fallbacks_total",
+			Help: "Writes by the portal's credential because an employee's own could not: revoked, scope, rights, or resting after a refusal.",
+		}, []string{"reason"}),
 	}
 }
 
@@ -43,7 +49,11 @@ func newMetrics() *metrics {
 func (c *Client) Collectors() []prometheus.Collector {
 	m := c.metrics
 	out := []prometheus.Collector{
-		m.requests, m.seconds, m.lookups,
+		m.requests, m.seconds, m.lookups, m.fallbacks,
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "frontdesk_crm_refused_authors",
+			Help: "Employees whose own credential the portal refuses.",
+		}, func() float64 { return float64(c.voices.refusedAuthors()) }),
 		prometheus.NewCounterFunc(prometheus.CounterOpts{
 			Name: "frontdesk_crm_cache_hits_total",
 			Help: "Look-ups served from a recent answer.",
@@ -91,10 +101,10 @@ func (m *metrics) request(method string, err error, took time.Duration) {
 // methodLabel keeps the label's values few: methods are the callers' choice.
 func methodLabel(method string) string {
 	switch method = strings.ToLower(method); method {
-	case "batch", "user.get":
+	case "batch", "user.get", uploading:
 		return method
 	}
-	for _, family := range []string{"telephony.", "crm.", "disk.", "user."} {
+	for _, family := range []string{"telephony.", "voximplant.", "crm.", "tasks.", "department.", "disk.", "user."} {
 		if strings.HasPrefix(method, family) {
 			return strings.TrimSuffix(family, ".")
 		}

@@ -9,7 +9,6 @@ import (
 	"net/url"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
@@ -19,24 +18,7 @@ type credential struct {
 	name string   // for pauses: "", "app", or the employee's id
 	home *url.URL // a webhook; nil for the application
 	app  *App
-	gone atomic.Bool // the portal does not know it any more
-}
-
-// Voice speaks to the portal as somebody: Bitrix24 writes down the owner of a
-// webhook or token as the author of what is done with it.
-type Voice struct {
-	client *Client
-	as     *credential
-	own    bool
-}
-
-// As speaks as an employee, by the webhook that they made; for those without
-// one it speaks as the portal's webhook does.
-func (c *Client) As(employee int) Voice {
-	if own, ok := c.voices.employees[employee]; ok && !own.gone.Load() {
-		return Voice{client: c, as: own, own: true}
-	}
-	return Voice{client: c, as: c.voices.portal}
+	refusals
 }
 
 // App speaks as the OAuth application, which some methods demand; ok is false
@@ -45,7 +27,7 @@ func (c *Client) App() (v Voice, ok bool) {
 	if c.voices.app == nil {
 		return Voice{}, false
 	}
-	return Voice{client: c, as: c.voices.app, own: true}, true
+	return Voice{client: c, as: c.voices.app, authored: AuthoredSelf}, true
 }
 
 // Installer takes the portal's post to the application's install address, see
@@ -55,20 +37,6 @@ func (c *Client) Installer() http.Handler {
 		return nil
 	}
 	return c.voices.app.app.Install()
-}
-
-// Call is Client.Call as this voice. own is false where the portal's webhook
-// had to speak instead: no webhook of the employee's, or one that the portal
-// refuses for good, which is then not tried again.
-func (v Voice) Call(ctx context.Context, lane Lane, method string, params, out any) (own bool, err error) {
-	err = v.client.call(ctx, v.as, lane, method, params, out)
-	if !v.own || v.as.app != nil || !hasCode(err, CodeNoAuth) {
-		return v.own, err
-	}
-	if !v.as.gone.Swap(true) {
-		v.client.log.ErrorContext(ctx, "an employee's webhook is refused; the portal's is used instead", "employee", v.as.name)
-	}
-	return false, v.client.call(ctx, v.client.voices.portal, lane, method, params, out)
 }
 
 // voices are the credentials of a client.
@@ -130,13 +98,13 @@ func (c *Client) call(ctx context.Context, as *credential, lane Lane, method str
 	}
 	if lane != LaneLookup {
 		if until, ok := c.pauses.until(as.name+" "+method, time.Now()); ok {
-			return fmt.Errorf("%s: %w until %s", method, errPaused, until.Format(time.TimeOnly))
+			return fmt.Errorf("%s: %w", method, &pausedError{until})
 		}
 	}
 	r := request{method: method, body: body, repeat: readOnly(method), as: as}
 	answer, err := c.send(ctx, lane, r)
 	if hasCode(err, CodeWrongAuth) && c.voices.app != nil && as != c.voices.app {
-		c.voices.appOnly.Store(strings.ToLower(method), true)
+		c.onlyApp(method)
 		r.as = c.voices.app
 		answer, err = c.send(ctx, lane, r)
 	}
@@ -148,6 +116,9 @@ func (c *Client) call(ctx context.Context, as *credential, lane Lane, method str
 	}
 	return decode(method, answer.Result, out)
 }
+
+// onlyApp has a method sent by the application alone.
+func (c *Client) onlyApp(method string) { c.voices.appOnly.Store(strings.ToLower(method), true) }
 
 // signed is the request's URL and body with the credential in them, and the
 // token in use, for an application.
