@@ -1,5 +1,6 @@
 // Package store keeps what must outlive a process: the jobs owed to the CRM
-// and to people, sticky bindings, a copy of the portal, tokens and cursors. It
+// and to people, the records of calls with what is owed for each, sticky
+// bindings, a copy of the portal, tokens and cursors. It
 // is one SQLite file by default, and a PostgreSQL database where several nodes
 // share one state; both run the same SQL and the same jobs.
 //

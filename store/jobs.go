@@ -26,10 +26,12 @@ type Job struct {
 	At    time.Time // not before; zero: at once
 	Queue string    // empty: DefaultQueue
 	Once  bool      // of that name never another, also when it is done, for a year; wants a Key
+
+	Patience time.Duration // for how long it is tried; 0: a week
 }
 
 // Work does one job. An error means again later: after a second, then twice as
-// long each time up to an hour, for a week; GiveUp and Later say otherwise. It
+// long each time up to an hour, for the job's patience; GiveUp and Later say otherwise. It
 // ends when ctx does, 30 seconds after its begin. It is done again where the
 // process dies before the end of it is written.
 type Work func(ctx context.Context, args json.RawMessage) error
@@ -44,9 +46,9 @@ func Later(after time.Duration) error { return river.JobSnooze(after) }
 const (
 	firstRetry  = time.Second
 	longestWait = time.Hour
-	// maxAttempts fill a week: 1 s doubling to an hour takes 12 attempts and
-	// 68 minutes, the rest are hourly.
-	maxAttempts = 12 + 7*24 - 1
+	// patience is for how long a job is tried that does not say.
+	patience    = 7 * 24 * time.Hour
+	maxAttempts = 12 + 7*24 - 1 // what attempts says of patience
 
 	failedKept = 30 * 24 * time.Hour // jobs given up, to be looked at
 	onceKept   = 365 * 24 * time.Hour
@@ -159,7 +161,7 @@ func (s *Store) debt(j Job) (debt, error) {
 	case j.Once && j.Key == "":
 		return debt{}, errors.New("a job that is owed once needs a key")
 	}
-	opts := &river.InsertOpts{Queue: queue, ScheduledAt: j.At, MaxAttempts: maxAttempts}
+	opts := &river.InsertOpts{Queue: queue, ScheduledAt: j.At, MaxAttempts: attempts(cmp.Or(j.Patience, patience))}
 	if j.Key != "" {
 		opts.UniqueOpts = river.UniqueOpts{ByArgs: true, ByState: []rivertype.JobState{
 			rivertype.JobStateAvailable, rivertype.JobStatePending, rivertype.JobStateRetryable,
@@ -204,6 +206,13 @@ func (s *Store) first(ctx context.Context, tx *sql.Tx, kind, name string) (bool,
 	}
 	n, err := r.RowsAffected()
 	return n == 1, err
+}
+
+// attempts is how many fill a time: 1 s doubling to an hour takes 12 attempts
+// and 68 minutes, the rest are hourly.
+func attempts(patience time.Duration) int {
+	const most = 1 << 14 // River counts them in 16 bits
+	return min(12+int(patience/time.Hour)-1, most)
 }
 
 // backoff is how long to wait after failures in a row.

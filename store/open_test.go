@@ -25,7 +25,7 @@ func TestMigrationsAreIdempotent(t *testing.T) {
 				t.Errorf("opening %d: %q, %v", i, v, err)
 			}
 			must(t, s.Put(t.Context(), "kept", []byte(strconv.Itoa(i))))
-			if n, err := s.Query(t.Context(), "SELECT count(*) FROM frontdesk_migration WHERE version_id > 0"); err != nil || n != 1 {
+			if n, err := s.Query(t.Context(), "SELECT count(*) FROM frontdesk_migration WHERE version_id > 0"); err != nil || n != countMigrations(t) {
 				t.Errorf("%d migrations are noted, %v", n, err)
 			}
 			must(t, s.Close())
@@ -187,4 +187,12 @@ func TestBackupRefused(t *testing.T) {
 	}
 	s := open(t, sqliteDSN(t), store.Options{Logger: slog.New(slog.DiscardHandler)})
 	mustHold(t, s.Backup(t.Context(), filepath.Join(dir, "no", "folder")), "no such file")
+}
+
+// countMigrations is how many migrations there are.
+func countMigrations(t testing.TB) int {
+	t.Helper()
+	files, err := filepath.Glob("migrations/*.sql")
+	must(t, err)
+	return len(files)
 }

@@ -220,7 +220,7 @@ func (s *Store) sweep(ctx context.Context) bool {
 			return false
 		}
 	}
-	return true
+	return s.sweepRecords(ctx, now.Add(-s.history)) == nil
 }
 
 // Ready reports whether the store works, and if not, why. It answers from

@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"database/sql"
-	"errors"
 )
 
 const putSQL = `INSERT INTO state (name, value, changed) VALUES ($1, $2, $3)
@@ -43,16 +42,14 @@ func (s *Store) CompareAndPut(ctx context.Context, key string, old, value []byte
 // queryer is a pool or a transaction.
 type queryer interface {
 	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
 	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
 }
 
 func get(ctx context.Context, q queryer, key string) ([]byte, error) {
 	var value []byte
 	err := q.QueryRowContext(ctx, "SELECT value FROM state WHERE name = $1", key).Scan(&value)
-	if errors.Is(err, sql.ErrNoRows) {
-		return nil, ErrNotFound
-	}
-	return blob(value), err
+	return blob(value), missing(err)
 }
 
 // blob copies b, which is the caller's again when an operation took too long;

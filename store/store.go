@@ -47,8 +47,13 @@ type Options struct {
 	// begins ten jobs a second for each of them. DefaultQueue is always there.
 	Queues map[string]int
 
+	History time.Duration // for how long records are kept; 0: DefaultHistory
+
 	timing timing
 }
+
+// DefaultHistory is for how long the record of a call is kept.
+const DefaultHistory = 90 * 24 * time.Hour
 
 // DefaultQueue takes the jobs that name no queue.
 const DefaultQueue = "default"
@@ -66,17 +71,23 @@ const openPatience = 5 * time.Second
 // Store is one database with its jobs. Its methods may be used from anywhere
 // at any time between Open and Close.
 type Store struct {
-	dsn     string
-	opened  atomic.Pointer[db] // nil while the database is waited for
-	log     *slog.Logger
-	now     func() time.Time
-	node    string
-	queues  map[string]int
-	timing  timing
-	faked   bool // now is not the real clock
+	dsn    string
+	opened atomic.Pointer[db] // nil while the database is waited for
+	log    *slog.Logger
+	now    func() time.Time
+	node   string
+	queues map[string]int
+	settings
 	metrics *metrics
 	health  health
 	handlers
+}
+
+// settings are what Options said that only the keeping of house needs.
+type settings struct {
+	timing  timing
+	history time.Duration
+	faked   bool // now is not the real clock
 }
 
 // handlers are who does the jobs, by kind.
@@ -123,7 +134,7 @@ func Open(ctx context.Context, dsn string, o Options) (*Store, error) {
 
 func newStore(dsn string, o Options) *Store {
 	s := &Store{
-		dsn: dsn, log: o.Logger, now: o.Now, node: cmp.Or(o.Node, "node"), timing: o.timing.or(), faked: o.Now != nil,
+		dsn: dsn, log: o.Logger, now: o.Now, node: cmp.Or(o.Node, "node"), settings: settings{o.timing.or(), cmp.Or(o.History, DefaultHistory), o.Now != nil},
 		queues: map[string]int{DefaultQueue: defaultWorkers}, metrics: newMetrics(), handlers: handlers{byKind: map[string]Work{}},
 	}
 	maps.Copy(s.queues, o.Queues)
