@@ -27,11 +27,11 @@ type Job struct {
 	Queue string    // empty: DefaultQueue
 	Once  bool      // of that name never another, also when it is done, for a year; wants a Key
 
-	Patience time.Duration // for how long it is tried; 0: a week
+	Now bool // where it is owed already, but for later, it is done at once; wants a Key
 }
 
 // Work does one job. An error means again later: after a second, then twice as
-// long each time up to an hour, for the job's patience; GiveUp and Later say otherwise. It
+// long each time up to an hour, for a week; GiveUp and Later say otherwise. It
 // ends when ctx does, 30 seconds after its begin. It is done again where the
 // process dies before the end of it is written.
 type Work func(ctx context.Context, args json.RawMessage) error
@@ -46,9 +46,9 @@ func Later(after time.Duration) error { return river.JobSnooze(after) }
 const (
 	firstRetry  = time.Second
 	longestWait = time.Hour
-	// patience is for how long a job is tried that does not say.
-	patience    = 7 * 24 * time.Hour
-	maxAttempts = 12 + 7*24 - 1 // what attempts says of patience
+	// maxAttempts fill a week: 1 s doubling to an hour takes 12 attempts and
+	// 68 minutes, the rest are hourly.
+	maxAttempts = 12 + 7*24 - 1
 
 	failedKept = 30 * 24 * time.Hour // jobs given up, to be looked at
 	onceKept   = 365 * 24 * time.Hour
@@ -126,6 +126,7 @@ func (t *Tx) Enqueue(ctx context.Context, jobs ...Job) error {
 type debt struct {
 	river.InsertManyParams
 	once string // its name, of which there is to be one only
+	now  bool
 }
 
 func (s *Store) debts(jobs []Job) ([]debt, error) {
@@ -160,15 +161,17 @@ func (s *Store) debt(j Job) (debt, error) {
 		return debt{}, fmt.Errorf("no queue %q; there are %s", queue, strings.Join(slices.Sorted(maps.Keys(s.queues)), ", "))
 	case j.Once && j.Key == "":
 		return debt{}, errors.New("a job that is owed once needs a key")
+	case j.Now && j.Key == "":
+		return debt{}, errors.New("a job that may be owed already needs a key")
 	}
-	opts := &river.InsertOpts{Queue: queue, ScheduledAt: j.At, MaxAttempts: attempts(cmp.Or(j.Patience, patience))}
+	opts := &river.InsertOpts{Queue: queue, ScheduledAt: j.At, MaxAttempts: maxAttempts}
 	if j.Key != "" {
 		opts.UniqueOpts = river.UniqueOpts{ByArgs: true, ByState: []rivertype.JobState{
 			rivertype.JobStateAvailable, rivertype.JobStatePending, rivertype.JobStateRetryable,
 			rivertype.JobStateRunning, rivertype.JobStateScheduled,
 		}}
 	}
-	d := debt{InsertManyParams: river.InsertManyParams{Args: owed{j.Kind, j.Key, args}, InsertOpts: opts}}
+	d := debt{InsertManyParams: river.InsertManyParams{Args: owed{j.Kind, j.Key, args}, InsertOpts: opts}, now: j.Now}
 	if j.Once {
 		d.once = j.Key
 	}
@@ -178,6 +181,7 @@ func (s *Store) debt(j Job) (debt, error) {
 // owe writes jobs in tx.
 func (s *Store) owe(ctx context.Context, d *db, tx *sql.Tx, debts []debt) error {
 	params := make([]river.InsertManyParams, 0, len(debts))
+	now := make([]bool, 0, len(debts))
 	for _, job := range debts {
 		if job.once != "" {
 			first, err := s.first(ctx, tx, job.Args.Kind(), job.once)
@@ -189,11 +193,19 @@ func (s *Store) owe(ctx context.Context, d *db, tx *sql.Tx, debts []debt) error 
 			}
 		}
 		params = append(params, job.InsertManyParams)
+		now = append(now, job.now)
 	}
 	if len(params) == 0 {
 		return nil
 	}
-	_, err := d.inserts.InsertManyTx(ctx, tx, params)
+	results, err := d.inserts.InsertManyTx(ctx, tx, params)
+	for i, r := range results {
+		if now[i] && r.UniqueSkippedAsDuplicate {
+			if _, e := d.inserts.JobRetryTx(ctx, tx, r.Job.ID); e != nil {
+				return errors.Join(err, e)
+			}
+		}
+	}
 	return err
 }
 
@@ -206,13 +218,6 @@ func (s *Store) first(ctx context.Context, tx *sql.Tx, kind, name string) (bool,
 	}
 	n, err := r.RowsAffected()
 	return n == 1, err
-}
-
-// attempts is how many fill a time: 1 s doubling to an hour takes 12 attempts
-// and 68 minutes, the rest are hourly.
-func attempts(patience time.Duration) int {
-	const most = 1 << 14 // River counts them in 16 bits
-	return min(12+int(patience/time.Hour)-1, most)
 }
 
 // backoff is how long to wait after failures in a row.

@@ -180,6 +180,41 @@ func TestJobsOfLater(t *testing.T) {
 	})
 }
 
+// TestSooner does a job at once that is owed for later.
+func TestSooner(t *testing.T) {
+	onBoth(t, func(t *testing.T, dsn string) {
+		s, ctx := open(t, dsn, store.Options{}), t.Context()
+		got := make(chan string, 10)
+		first := true
+		s.Handle("note", func(_ context.Context, args json.RawMessage) error {
+			got <- string(args)
+			if first {
+				first = false
+				return store.Later(time.Hour)
+			}
+			return nil
+		})
+		running(t, s)
+		mustHold(t, s.Enqueue(ctx, store.Job{Kind: "note", Now: true}), "needs a key")
+		must(t, s.Enqueue(ctx, store.Job{Kind: "note", Key: "a", Args: 1}))
+		receive(t, got)
+		eventually(t, "it waits", func() bool { return count(t, s, "scheduled") == 1 })
+		must(t, s.Enqueue(ctx, store.Job{Kind: "note", Key: "a", Args: 2}))
+		if n := count(t, s, "scheduled"); n != 1 {
+			t.Errorf("%d jobs wait, want 1", n)
+		}
+		must(t, s.Enqueue(ctx, store.Job{Kind: "note", Key: "a", Args: 2, Now: true}))
+		if v := receive(t, got); v != "1" {
+			t.Errorf("did %q", v)
+		}
+		eventually(t, "it is done", func() bool { return count(t, s, "completed") == 1 })
+		must(t, s.Enqueue(ctx, store.Job{Kind: "note", Key: "a", Args: 3, Now: true}))
+		if v := receive(t, got); v != "3" {
+			t.Errorf("did %q", v)
+		}
+	})
+}
+
 // TestForeignKinds wants jobs to wait that this program does not know, as
 // after a downgrade or beside a newer node.
 func TestForeignKinds(t *testing.T) {
