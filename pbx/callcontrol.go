@@ -145,7 +145,7 @@ func (c *CallControl) session(ctx context.Context) error {
 	conn.SetReadLimit(maxEvent)
 	c.stats.sessions.Add(1)
 	ctx, end := context.WithCancelCause(ctx)
-	f := feed{events: make(chan event, eventRoom)}
+	f := feed{events: make(chan controlEvent, eventRoom)}
 	var wg sync.WaitGroup
 	wg.Go(func() { end(f.read(ctx, conn)) })
 	wg.Go(func() { end(ping(ctx, conn)) })
@@ -211,7 +211,7 @@ func (c *CallControl) resync(ctx context.Context) error {
 }
 
 // take works off an event and those that wait behind it, each participant once.
-func (c *CallControl) take(ctx context.Context, f *feed, e event) error {
+func (c *CallControl) take(ctx context.Context, f *feed, e controlEvent) error {
 	pending := newPending()
 	pending.add(e)
 	for range len(f.events) {
@@ -241,7 +241,7 @@ func (c *CallControl) take(ctx context.Context, f *feed, e event) error {
 
 // upsert brings one participant up to date. Events mostly come without it, and
 // who cannot be found any more has gone.
-func (c *CallControl) upsert(ctx context.Context, e event) error {
+func (c *CallControl) upsert(ctx context.Context, e controlEvent) error {
 	p := e.attached
 	if p == nil {
 		var got participantWire
@@ -327,8 +327,8 @@ func ping(ctx context.Context, conn *websocket.Conn) error {
 	}
 }
 
-// event is a change to a participant.
-type event struct {
+// controlEvent is a change to a participant.
+type controlEvent struct {
 	entity   string // "/callcontrol/101/participants/8106"
 	removed  bool
 	at       time.Time
@@ -337,7 +337,7 @@ type event struct {
 
 // feed is what comes by one websocket.
 type feed struct {
-	events chan event
+	events chan controlEvent
 	lost   atomic.Bool // some events did: read everything
 	last   int         // sequence, of read alone
 }
@@ -370,7 +370,7 @@ const (
 
 // parse reads a message; ok is false where there is nothing to be done. What
 // comes twice has the same sequence, a gap in it means that something is lost.
-func (f *feed) parse(data []byte) (event, bool) {
+func (f *feed) parse(data []byte) (controlEvent, bool) {
 	var w struct {
 		Sequence loose
 		Event    struct {
@@ -380,11 +380,11 @@ func (f *feed) parse(data []byte) (event, bool) {
 		}
 	}
 	if json.Unmarshal(data, &w) != nil {
-		return event{}, false
+		return controlEvent{}, false
 	}
 	if n := w.Sequence.int(); n > 0 {
 		if n == f.last {
-			return event{}, false
+			return controlEvent{}, false
 		}
 		if f.last > 0 && n > f.last+1 {
 			f.lost.Store(true)
@@ -392,12 +392,12 @@ func (f *feed) parse(data []byte) (event, bool) {
 		f.last = max(f.last, n)
 	}
 	kind := w.Event.Type.int()
-	e := event{entity: string(w.Event.Entity), at: time.Now(), removed: kind == eventRemove}
+	e := controlEvent{entity: string(w.Event.Entity), at: time.Now(), removed: kind == eventRemove}
 	if kind != eventUpsert && kind != eventRemove || w.Event.Type == "" {
-		return event{}, false
+		return controlEvent{}, false
 	}
 	if _, ok := entityDN(e.entity); !ok {
-		return event{}, false
+		return controlEvent{}, false
 	}
 	var p participantWire
 	if kind == eventUpsert && json.Unmarshal(w.Event.Attached, &p) == nil && p.ID != "" && p.Status != "" {
@@ -425,14 +425,14 @@ func entityDN(entity string) (call.Extension, bool) {
 
 // pending are events to work off, one for each participant: the last one.
 type pending struct {
-	events []event
+	events []controlEvent
 	index  map[string]int
 	count  int
 }
 
 func newPending() *pending { return &pending{index: map[string]int{}} }
 
-func (p *pending) add(e event) {
+func (p *pending) add(e controlEvent) {
 	p.count++
 	if i, ok := p.index[e.entity]; ok {
 		e.removed = e.removed || p.events[i].removed // ids are not used twice
