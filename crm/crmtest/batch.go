@@ -25,7 +25,7 @@ func (p *Portal) batch(c invocation, broken func(key, method string) *Failure) (
 		return answer{}, &Failure{400, "ERROR_ARGUMENT", "cmd is not an array"}
 	}
 	b := &batchRun{
-		portal: p, user: c.user, app: c.app, broken: broken,
+		portal: p, caller: c, broken: broken,
 		out: map[string]map[string]any{"result": {}, "error": {}, "total": {}, "next": {}, "time": {}},
 	}
 	halt := yes(c.arg("halt"))
@@ -53,8 +53,7 @@ const maxCommands = 50
 
 type batchRun struct {
 	portal *Portal
-	user   int
-	app    string
+	caller invocation
 	broken func(key, method string) *Failure
 	out    map[string]map[string]any // result, error, total, next, time
 }
@@ -78,7 +77,7 @@ func (b *batchRun) run(key, text string) {
 		b.fail(key, f)
 		return
 	}
-	c := invocation{user: b.user, app: b.app, params: params}
+	c := invocation{user: b.caller.user, app: b.caller.app, base: b.caller.base, batched: true, params: params}
 	a, f := b.portal.invoke(name, c)
 	if f != nil {
 		b.fail(key, f)

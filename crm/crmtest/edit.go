@@ -61,7 +61,11 @@ func add(k call.Kind) method {
 		if fields == nil {
 			return answer{}, bad("Parameter 'fields' must be array.")
 		}
-		e := &entity{kind: k, id: p.id(), fields: map[string]any{"ASSIGNED_BY_ID": strconv.Itoa(c.user)}}
+		if fail := p.writable(c); fail != nil {
+			return answer{}, fail
+		}
+		own := strconv.Itoa(c.user)
+		e := &entity{kind: k, id: p.id(), fields: map[string]any{"ASSIGNED_BY_ID": own, "CREATED_BY_ID": own}}
 		if k == call.KindLead {
 			e.fields["STATUS_ID"] = "NEW"
 		}
@@ -74,6 +78,9 @@ func add(k call.Kind) method {
 func update(k call.Kind) method {
 	return func(p *Portal, c invocation) (answer, *Failure) {
 		e, fail := p.existing(k, c)
+		if fail == nil {
+			fail = p.writable(c)
+		}
 		if fail != nil {
 			return answer{}, fail
 		}

@@ -63,6 +63,7 @@ type entity struct {
 	fields map[string]any
 	phones []phone
 	mails  []phone
+	owners []int // all who were responsible, in order
 }
 
 type phone struct {
@@ -142,6 +143,7 @@ func (p *Portal) store(e *entity) {
 	e.fields["ID"] = strconv.Itoa(e.id)
 	e.fields["DATE_CREATE"], e.fields["DATE_MODIFY"] = now, now
 	p.entities[e.kind][e.id] = e
+	e.note()
 	p.changed(e.kind, "ADD", e.id)
 }
 
@@ -176,6 +178,7 @@ func (p *Portal) SetPhones(k call.Kind, id int, phones ...string) bool {
 
 // touch notes that an entity was changed. mu is held.
 func (p *Portal) touch(e *entity) {
+	e.note()
 	e.fields["DATE_MODIFY"] = p.now().Format(time.RFC3339)
 	p.changed(e.kind, "UPDATE", e.id)
 }

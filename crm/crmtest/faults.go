@@ -58,6 +58,7 @@ type Fault struct {
 	Method   string        `json:"method,omitempty"`   // only requests of this REST method
 	After    int           `json:"after,omitempty"`    // this many requests are answered first
 	Times    int           `json:"times,omitempty"`    // this many requests are hit, then the portal is well; 0: all
+	Executed bool          `json:"executed,omitempty"` // the request is executed before the fault befalls its answer
 	Command  string        `json:"command,omitempty"`  // Partial: key or method of what fails; "": the last
 	Code     string        `json:"code,omitempty"`     // Partial, ErrorInside: error code
 	Location string        `json:"location,omitempty"` // Moved: base URL of the new address; "": the Server's second address
@@ -85,6 +86,7 @@ func (f Fault) MarshalJSON() ([]byte, error) {
 // faults is the fault that is set, and what listens for changes.
 type faults struct {
 	current atomic.Pointer[Fault]
+	script  atomic.Pointer[func(Request) Fault]
 	passed  atomic.Int64
 	changed func(Fault) // the Server's; called without Portal.mu
 }
@@ -119,9 +121,23 @@ func (p *Portal) Fault() Fault {
 	return Fault{}
 }
 
-// fault is what befalls one request of a method.
-func (p *Portal) fault(method string) Fault {
-	f := p.Fault()
+// Script has f decide what befalls each request, in the place of the fault that
+// is set; nil ends it. It is called for several requests at once, and must not
+// use the portal.
+func (p *Portal) Script(f func(Request) Fault) {
+	if f == nil {
+		p.faults.script.Store(nil)
+		return
+	}
+	p.faults.script.Store(&f)
+}
+
+// fault is what befalls one request.
+func (p *Portal) fault(r Request) Fault {
+	if script := p.faults.script.Load(); script != nil {
+		return (*script)(r)
+	}
+	f, method := p.Fault(), r.Method
 	if f.Kind == "" && f.Latency == 0 || f.Method != "" && !strings.EqualFold(f.Method, method) {
 		return Fault{}
 	}
@@ -203,7 +219,7 @@ func parseFault(r *http.Request, body []byte) (Fault, error) {
 func faultOf(values map[string]string) (Fault, error) {
 	f := Fault{
 		Kind: Kind(values["kind"]), Method: values["method"], Command: values["command"],
-		Code: values["code"], Location: values["location"],
+		Code: values["code"], Location: values["location"], Executed: yes(values["executed"]),
 	}
 	if f.Kind != "" && f.Kind != Heal && !slices.Contains(Kinds(), f.Kind) {
 		return Fault{}, fmt.Errorf("no fault is named %q; there are %v", f.Kind, Kinds())

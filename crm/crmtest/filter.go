@@ -42,7 +42,7 @@ func (c condition) holds(values []any) bool {
 	if !isList {
 		wants = []any{c.want}
 	}
-	numeric := c.field == "ID" || strings.HasSuffix(c.field, "_ID")
+	numeric := c.field == "ID" || strings.HasSuffix(c.field, "_ID") && !slices.Contains(textIDs(), c.field)
 	met := slices.ContainsFunc(values, func(have any) bool {
 		return slices.ContainsFunc(wants, func(want any) bool { return c.compare(have, want, numeric) })
 	})
@@ -50,6 +50,11 @@ func (c condition) holds(values []any) bool {
 		return !met
 	}
 	return met
+}
+
+// textIDs are the fields whose names end like those of numbers.
+func textIDs() []string {
+	return []string{"ORIGIN_ID", "ORIGINATOR_ID", "STATUS_ID", "SOURCE_ID", "ENTITY_ID", "XML_ID"}
 }
 
 func (c condition) compare(have, want any, numeric bool) bool {

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"mime"
+	"mime/multipart"
 	"net"
 	"net/http"
 	"slices"
@@ -14,7 +16,7 @@ import (
 )
 
 // maxBody bounds a request: recordings come as base64.
-const maxBody = 64 << 20
+const maxBody = 512 << 20
 
 // ServeHTTP answers REST under /rest/USER/SECRET/METHOD, and the sandbox's own
 // knobs under /_sandbox/.
@@ -37,15 +39,20 @@ func (p *Portal) serve(w http.ResponseWriter, r *http.Request, renamed bool) {
 	}
 	c := parameters(r, body)
 	name, denied := p.sender(r.URL.Path, &c)
-	p.record(Request{
+	c.base = baseOf(r)
+	req := Request{
 		At: p.now(), HTTP: r.Method, Method: name, User: c.user, App: c.app, UserAgent: r.UserAgent(), Body: body, Commands: c.commands(),
-	})
-	f := p.fault(name)
+	}
+	p.record(req)
+	f := p.fault(req)
 	if renamed && f.Kind == Moved {
 		f = Fault{}
 	}
 	if f.Latency > 0 && !p.hold(r, f.Latency) {
 		return
+	}
+	if f.Executed && denied == nil && p.admit(r.RemoteAddr) {
+		_, _ = p.call(name, c, Fault{}) // what came of it the client does not learn
 	}
 	if p.misbehave(w, r, f) {
 		return
@@ -64,7 +71,7 @@ func (p *Portal) answer(w http.ResponseWriter, r *http.Request, f Fault, name st
 		fail = denied
 	}
 	var a answer
-	if fail == nil {
+	if fail == nil && !f.Executed {
 		a, fail = p.call(name, c, f)
 	}
 	if f.Kind == EmptyResult {
@@ -129,6 +136,11 @@ func (p *Portal) encode(a answer, fail *Failure) []byte {
 // sender finds out who calls which method: a webhook's path names it, an
 // application sends its access token.
 func (p *Portal) sender(path string, c *invocation) (name string, denied *Failure) {
+	if strings.TrimRight(path, "/") == "/rest/"+uploadMethod+".json" {
+		u, denied := p.uploaded(c.text("token"))
+		c.user = u.user
+		return uploadMethod, denied
+	}
 	if parts := strings.Split(strings.Trim(path, "/"), "/"); len(parts) == 2 && parts[0] == "rest" {
 		c.user, c.app, denied = p.bearer(c.text("auth"))
 		return strings.TrimSuffix(parts[1], ".json"), denied
@@ -175,10 +187,32 @@ func parameters(r *http.Request, body []byte) invocation {
 		}
 		return c
 	}
+	if c.files = formFiles(r.Header.Get("Content-Type"), body); c.files != nil {
+		return c
+	}
 	params, order = parseQuery(string(body))
 	maps.Copy(c.params, params)
 	c.order = append(c.order, order...)
 	return c
+}
+
+// formFiles are the files of a multipart form by the names of their parts; nil
+// for bodies of other kinds.
+func formFiles(contentType string, body []byte) map[string][]byte {
+	kind, params, err := mime.ParseMediaType(contentType)
+	if err != nil || kind != "multipart/form-data" {
+		return nil
+	}
+	out := map[string][]byte{}
+	for r := multipart.NewReader(bytes.NewReader(body), params["boundary"]); ; {
+		part, err := r.NextPart()
+		if err != nil {
+			return out
+		}
+		if data, err := io.ReadAll(part); err == nil && part.FileName() != "" {
+			out[part.FormName()] = data
+		}
+	}
 }
 
 // orderOf are the keys of the object cmd in the order in which JSON has them.
@@ -336,6 +370,14 @@ func (p *Portal) control(w http.ResponseWriter, r *http.Request, body []byte) {
 		writeJSON(w, map[string]any{"total": p.Total()})
 	case path == "calls":
 		writeJSON(w, p.Calls())
+	case path == "activities":
+		writeJSON(w, p.Activities())
+	case path == "leads":
+		writeJSON(w, p.Leads())
+	case path == "tasks":
+		writeJSON(w, p.Tasks())
+	case path == "files":
+		writeJSON(w, map[string]any{"files": p.Files(), "deleted": p.Deleted()})
 	default:
 		http.NotFound(w, r)
 	}

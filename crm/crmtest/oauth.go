@@ -113,7 +113,7 @@ const tokenFault = "oauth.token"
 
 // token is the authorisation server, /oauth/token/.
 func (p *Portal) token(w http.ResponseWriter, r *http.Request, body []byte) {
-	f := p.fault(tokenFault)
+	f := p.fault(Request{Method: tokenFault})
 	if f.Latency > 0 && !p.hold(r, f.Latency) || p.misbehave(w, r, f) {
 		return
 	}

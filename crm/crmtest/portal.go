@@ -15,6 +15,7 @@
 package crmtest
 
 import (
+	"bytes"
 	"fmt"
 	"maps"
 	"strings"
@@ -64,6 +65,8 @@ type data struct {
 	rights      rights
 	noLeads     bool
 	nextID      int
+	work        work
+	drive       drive
 }
 
 // method is one REST method; Portal.mu is held.
@@ -71,10 +74,13 @@ type method func(p *Portal, c invocation) (answer, *Failure)
 
 // invocation is one call of a method.
 type invocation struct {
-	user   int    // whose webhook or token calls
-	app    string // the application that calls; "": a webhook
-	params map[string]any
-	order  []string // keys of the parameter cmd, as sent
+	user    int    // whose webhook or token calls
+	app     string // the application that calls; "": a webhook
+	base    string // the portal's address as the caller knows it
+	batched bool
+	files   map[string][]byte // of a form
+	params  map[string]any
+	order   []string // keys of the parameter cmd, as sent
 }
 
 // answer is a method's result; lists have a total and perhaps a next offset.
@@ -113,8 +119,12 @@ func New(o Options) *Portal {
 			},
 			users: map[int]User{}, departments: map[int]Department{},
 			userFields: map[string]map[string]UserField{}, nextID: 1000,
+			work:  work{activities: map[int]*Activity{}, readers: map[int]bool{}},
+			drive: drive{files: map[int]File{}, folders: map[string]int{}},
 		},
-		calls: calls{live: map[string]*Call{}, finished: map[string]*Call{}},
+		calls: calls{
+			live: map[string]*Call{}, finished: map[string]*Call{}, app: map[string]string{}, uploads: map[string]upload{},
+		},
 	}
 	p.AddUser(User{ID: o.User, FirstName: "Admin"})
 	return p
@@ -151,6 +161,8 @@ func methods() map[string]method {
 	maps.Copy(m, telephonyMethods())
 	maps.Copy(m, setupMethods())
 	maps.Copy(m, eventMethods())
+	maps.Copy(m, workMethods())
+	maps.Copy(m, driveMethods())
 	return m
 }
 
@@ -227,12 +239,18 @@ type recorded struct {
 	watchers []chan<- Request
 }
 
-// kept bounds the recorded requests.
-const kept = 10000
+// kept bounds the recorded requests, and keptBody what is kept of each.
+const (
+	kept     = 10000
+	keptBody = 64 << 10
+)
 
 func (p *Portal) record(r Request) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if len(r.Body) > keptBody {
+		r.Body = bytes.Clone(r.Body[:keptBody])
+	}
 	rec := &p.recorded
 	rec.total++
 	if len(rec.requests) >= kept {

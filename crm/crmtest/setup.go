@@ -77,7 +77,6 @@ func setupMethods() map[string]method {
 		"user.userfield.list":                administrators(userFieldList("USER")),
 		"crm.item.details.configuration.get": layoutGet,
 		"crm.item.details.configuration.set": layoutSet,
-		"disk.storage.getlist":               storages,
 	}
 	for _, object := range []string{"contact", "company", "lead"} {
 		m["crm."+object+".userfield.add"] = administrators(checkedField(userFieldAdd("CRM_"+strings.ToUpper(object), "UF_CRM_")))
@@ -93,8 +92,11 @@ func (p *Portal) scoped(name string, c invocation) *Failure {
 	}
 	name = strings.ToLower(name)
 	want, _, _ := strings.Cut(name, ".")
-	if strings.HasPrefix(name, "user.userfield") {
+	switch {
+	case strings.HasPrefix(name, "user.userfield"):
 		want = "user.userfield"
+	case want == "tasks":
+		want = "task"
 	}
 	if !slices.Contains(allScopes(), want) || slices.Contains(scopes, want) {
 		return nil
@@ -221,11 +223,4 @@ func badSection(i int, raw any) string {
 		}
 	}
 	return ""
-}
-
-// storages are the company drive alone.
-func storages(*Portal, invocation) (answer, *Failure) {
-	return answer{list: true, total: 1, result: []any{map[string]any{
-		"ID": "5", "NAME": "Company drive", "ENTITY_TYPE": "common", "ENTITY_ID": "shared_files_s1", "ROOT_OBJECT_ID": "9",
-	}}}, nil
 }

@@ -2,9 +2,6 @@ package crmtest
 
 import (
 	"crypto/rand"
-	"encoding/base64"
-	"fmt"
-	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -16,32 +13,60 @@ import (
 // Call is a call registered by telephony.externalCall.register.
 type Call struct {
 	ID, ExternalID string
-	User           int
+	User           int // who it was registered for
 	Number, Line   string
 	Type           int // 1 out, 2 in, 3 in redirected
+	Started        time.Time
 	Registered     time.Time
-	Entity         call.Kind // the entity it was registered for
-	EntityID       int
-	Shown          []int // users whose card is open
+	Linked
+	Cards
 	Ending
+}
+
+// Linked is what a call has to do with the CRM.
+type Linked struct {
+	Entity   call.Kind // the entity it is about
+	EntityID int
+	Created  bool // by the call itself
+	Internal bool // between employees: the CRM is left alone
+}
+
+// Cards are for whom the card of a call is open, and for whom it ever was.
+type Cards struct {
+	Shown    []int
+	Appeared []int
 }
 
 // Ending is what telephony.externalCall.finish and attachRecord leave behind.
 type Ending struct {
 	Finished   bool
-	FinishedBy int
-	Duration   int // seconds
+	FinishedBy int       // the employee it was finished for: author and responsible of the activity
+	FinishedAt time.Time // when the portal was told
+	Duration   int       // seconds
 	Status     string
+	Reason     string
+	Row        int // of the statistics
 	Activity   int
-	Record     string // file name
-	RecordID   int
-	Audio      []byte
+	Recorded
+}
+
+// Recorded is the recording of a call.
+type Recorded struct {
+	Record    string // file name
+	RecordID  int    // of the file on the drive
+	Audio     []byte // nil where DropAudio is on
+	AudioSize int
+	Attached  int // how often a recording was attached
 }
 
 type calls struct {
 	live     map[string]*Call // by call id
 	finished map[string]*Call
-	ids      []string // in the order of registration
+	ids      []string          // in the order of registration
+	app      map[string]string // by call id: the application that registered it
+	forget   bool
+	drop     bool
+	uploads  map[string]upload // by token
 }
 
 func (c *calls) get(id string) *Call {
@@ -58,10 +83,26 @@ func (p *Portal) Calls() []Call {
 	var out []Call
 	for _, id := range p.calls.ids {
 		c := *p.calls.get(id)
-		c.Shown = slices.Clone(c.Shown)
+		c.Shown, c.Appeared = slices.Clone(c.Shown), slices.Clone(c.Appeared)
 		out = append(out, c)
 	}
 	return out
+}
+
+// SetForgetful has the portal give a new id to a call that is registered again
+// after it was finished; else it gives the old one for half an hour, as it does
+// for calls that are live. Which of them portals do is not documented.
+func (p *Portal) SetForgetful(on bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.calls.forget = on
+}
+
+// DropAudio has the portal keep the sizes of recordings alone.
+func (p *Portal) DropAudio(on bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.calls.drop = on
 }
 
 func telephonyMethods() map[string]method {
@@ -74,6 +115,7 @@ func telephonyMethods() map[string]method {
 		"telephony.externalcall.searchcrmentities": searchEntities,
 		"telephony.externalline.get":               func(*Portal, invocation) (answer, *Failure) { return answer{result: []any{}}, nil },
 		"voximplant.statistic.get":                 statistics,
+		uploadMethod:                               uploadRecord,
 	}
 }
 
@@ -109,64 +151,98 @@ func register(p *Portal, c invocation) (answer, *Failure) {
 	if normalise(number) == "" || strings.ContainsFunc(number, func(r rune) bool { return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' }) {
 		return answer{}, core("Unsupported phone number format")
 	}
+	started := p.now()
 	if at := c.text("CALL_START_DATE"); at != "" {
-		if _, err := time.Parse(time.RFC3339, at); err != nil {
+		var err error
+		if started, err = time.Parse(time.RFC3339, at); err != nil {
 			return answer{}, core("CALL_START_DATE should be in the ISO-8601 format")
 		}
 	}
 	fresh := Call{
-		User: user, Number: number, Type: kind, Line: c.text("LINE_NUMBER"), ExternalID: c.text("EXTERNAL_CALL_ID"),
-		Registered: p.now(), Entity: call.Kind(strings.ToLower(c.text("CRM_ENTITY_TYPE"))), EntityID: c.number("CRM_ENTITY_ID"),
+		User: user, Number: number, Type: kind, Line: cut(c.text("LINE_NUMBER"), maxLine), ExternalID: c.text("EXTERNAL_CALL_ID"),
+		Started: started, Registered: p.now(),
+		Linked: Linked{Entity: call.Kind(strings.ToLower(c.text("CRM_ENTITY_TYPE"))), EntityID: c.number("CRM_ENTITY_ID")},
 	}
-	if old := p.sameCall(fresh); old != nil {
+	if old := p.sameCall(fresh, c.app); old != nil {
 		return answer{result: old.registered(nil)}, nil
 	}
 	created := p.linkEntity(&fresh, c)
 	fresh.ID = "externalCall." + strings.ToLower(rand.Text()) + "." + strconv.FormatInt(p.now().Unix(), 10)
 	if show := c.arg("SHOW"); show == nil || yes(show) {
-		fresh.Shown = []int{user}
+		fresh.Shown, fresh.Appeared = []int{user}, []int{user}
 	}
 	p.calls.live[fresh.ID] = &fresh
+	p.calls.app[fresh.ID] = c.app
 	p.calls.ids = append(p.calls.ids, fresh.ID)
 	return answer{result: fresh.registered(created)}, nil
 }
 
+// maxLine is where the name of a line is cut.
+const maxLine = 50
+
+func cut(s string, n int) string {
+	if r := []rune(s); len(r) > n {
+		return string(r[:n])
+	}
+	return s
+}
+
 // sameCall is the oldest call of the last half hour that the portal takes for
-// the same.
-func (p *Portal) sameCall(c Call) *Call {
+// the same: by employee, number and type, and by line and external id as far as
+// they are sent.
+func (p *Portal) sameCall(c Call, app string) *Call {
 	for _, id := range p.calls.ids {
 		old := p.calls.get(id)
-		if old.User == c.User && normalise(old.Number) == normalise(c.Number) && old.Type == c.Type &&
+		if old.User == c.User && normalise(old.Number) == normalise(c.Number) && old.Type == c.Type && p.calls.app[id] == app &&
 			(c.Line == "" || old.Line == c.Line) && (c.ExternalID == "" || old.ExternalID == c.ExternalID) &&
-			p.now().Sub(old.Registered) < callLife {
+			p.now().Sub(old.Registered) < callLife && !(old.Finished && p.calls.forget) {
 			return old
 		}
 	}
 	return nil
 }
 
-// linkEntity finds the entity of a call, or creates a lead where asked to.
+// linkEntity finds the entity of a call, or creates a lead where asked to. A
+// call to an employee's inner number leaves the CRM alone; that of an employee's
+// own telephone makes no lead.
 func (p *Portal) linkEntity(c *Call, in invocation) (created []any) {
+	key := normalise(c.Number)
+	own := false
+	for _, u := range p.users {
+		c.Internal = c.Internal || !u.Dismissed && u.Extension != "" && u.Extension == c.Number
+		own = own || u.Mobile != "" && normalise(u.Mobile) == key
+	}
+	if c.Internal {
+		c.Entity, c.EntityID = "", 0
+		return nil
+	}
 	if c.EntityID != 0 {
 		return nil
 	}
-	keys := map[string]bool{normalise(c.Number): true}
+	keys := map[string]bool{key: true}
 	for _, k := range call.Kinds() {
 		if ids := p.carriers(k, keys); len(ids) > 0 {
 			c.Entity, c.EntityID = k, num(ids[0])
 			return nil
 		}
 	}
-	if !yes(in.arg("CRM_CREATE")) || p.noLeads {
+	c.Entity = ""
+	if !yes(in.arg("CRM_CREATE")) || own {
 		return nil
 	}
-	e := &entity{kind: call.KindLead, id: p.id(), fields: map[string]any{
-		"TITLE": c.Number, "STATUS_ID": "NEW", "STATUS_SEMANTIC_ID": "P", "ASSIGNED_BY_ID": strconv.Itoa(c.User),
-		"SOURCE_ID": in.text("CRM_SOURCE"),
+	kind := call.KindLead
+	if p.noLeads {
+		kind = call.KindContact
+	}
+	e := &entity{kind: kind, id: p.id(), fields: map[string]any{
+		"TITLE": c.Number, "ASSIGNED_BY_ID": strconv.Itoa(c.User), "CREATED_BY_ID": strconv.Itoa(c.User), "SOURCE_ID": in.text("CRM_SOURCE"),
 	}, phones: []phone{{id: p.id(), value: c.Number, kind: "WORK"}}}
+	if kind == call.KindLead {
+		e.fields["STATUS_ID"], e.fields["STATUS_SEMANTIC_ID"] = "NEW", "P"
+	}
 	p.store(e)
-	c.Entity, c.EntityID = call.KindLead, e.id
-	return []any{map[string]any{"ENTITY_TYPE": "LEAD", "ENTITY_ID": e.id}}
+	c.Entity, c.EntityID, c.Created = kind, e.id, true
+	return []any{map[string]any{"ENTITY_TYPE": strings.ToUpper(string(kind)), "ENTITY_ID": e.id}}
 }
 
 func (c *Call) registered(created []any) map[string]any {
@@ -177,7 +253,7 @@ func (c *Call) registered(created []any) map[string]any {
 	if c.EntityID != 0 {
 		out["CRM_ENTITY_TYPE"], out["CRM_ENTITY_ID"] = strings.ToUpper(string(c.Entity)), c.EntityID
 	}
-	if len(created) > 0 {
+	if len(created) > 0 && c.Entity == call.KindLead {
 		out["CRM_CREATED_LEAD"] = c.EntityID
 	}
 	return out
@@ -203,7 +279,7 @@ func show(p *Portal, c invocation) (answer, *Failure) {
 	}
 	for _, id := range c.listed("USER_ID") {
 		if !slices.Contains(live.Shown, id) {
-			live.Shown = append(live.Shown, id)
+			live.Shown, live.Appeared = append(live.Shown, id), append(live.Appeared, id)
 		}
 	}
 	return answer{result: true}, nil
@@ -232,88 +308,20 @@ func finish(p *Portal, c invocation) (answer, *Failure) {
 	if fail != nil {
 		return answer{}, fail
 	}
-	live.Finished, live.FinishedBy, live.Shown = true, user, nil
-	live.Duration, live.Status = c.number("DURATION"), c.text("STATUS_CODE")
+	live.Finished, live.FinishedBy, live.FinishedAt, live.Shown = true, user, p.now(), nil
+	live.Duration, live.Status, live.Reason = c.number("DURATION"), c.text("STATUS_CODE"), c.text("FAILED_REASON")
 	if live.Status == "" {
 		live.Status = map[bool]string{true: "200", false: "304"}[live.Duration > 0]
 	}
-	live.Activity = p.id()
+	if e := p.entities[live.Entity][live.EntityID]; live.Created && e != nil {
+		p.assign(e, user)
+		p.touch(e)
+	}
+	live.Row = p.id()
+	p.logCall(live)
 	delete(p.calls.live, id)
 	p.calls.finished[id] = live
-	return answer{result: live.statistic()}, nil
-}
-
-// statistic is the row of a finished call. CALL_START_DATE is {} in JSON.
-func (c *Call) statistic() map[string]any {
-	status := 0
-	if c.Duration > 0 {
-		status = 1
-	}
-	return map[string]any{
-		"CALL_ID": c.ID, "EXTERNAL_CALL_ID": c.ExternalID, "PORTAL_USER_ID": c.FinishedBy, "PHONE_NUMBER": c.Number,
-		"PORTAL_NUMBER": c.Line, "INCOMING": strconv.Itoa(c.Type), "CALL_DURATION": c.Duration,
-		"CALL_START_DATE": map[string]any{}, "CALL_STATUS": status, "CALL_FAILED_CODE": c.Status,
-		"CRM_ACTIVITY_ID": c.Activity, "CRM_ENTITY_TYPE": strings.ToUpper(string(c.Entity)), "CRM_ENTITY_ID": c.EntityID,
-		"RECORD_FILE_ID": c.RecordID, "COST": 0, "COST_CURRENCY": "", "COMMENT": nil,
-	}
-}
-
-func statistics(p *Portal, c invocation) (answer, *Failure) {
-	l := c.listing()
-	all := slices.SortedFunc(maps.Values(p.calls.finished), func(a, b *Call) int { return a.Activity - b.Activity })
-	rows := slices.DeleteFunc(all, func(call *Call) bool {
-		row := call.statistic()
-		return slices.ContainsFunc(l.conditions, func(c condition) bool { return str(row[c.field]) != str(c.want) })
-	})
-	return page(l, rows, func(c *Call) any { return c.statistic() }), nil
-}
-
-func attachRecord(p *Portal, c invocation) (answer, *Failure) {
-	name, content := c.text("FILENAME"), c.text("FILE_CONTENT")
-	done, ok := p.calls.finished[c.text("CALL_ID")]
-	switch {
-	case c.text("CALL_ID") == "":
-		return answer{}, core("Required parameters are not set")
-	case !ok:
-		return answer{}, core("Call is not found in the statistic table")
-	case name == "":
-		return answer{}, core("File name is empty")
-	case !strings.HasSuffix(name, ".mp3") && !strings.HasSuffix(name, ".wav"):
-		return answer{}, core(fmt.Sprintf("Wrong file extension in %q", name))
-	case content == "":
-		return answer{}, core("File content is empty.")
-	}
-	audio, err := base64.StdEncoding.DecodeString(content)
-	if err != nil {
-		return answer{}, core("File content is not properly encoded")
-	}
-	done.Record, done.RecordID, done.Audio = name, p.id(), audio
-	return answer{result: map[string]any{"FILE_ID": done.RecordID}}, nil
-}
-
-// searchEntities gives contacts, leads and companies with who is responsible.
-func searchEntities(p *Portal, c invocation) (answer, *Failure) {
-	number := c.text("PHONE_NUMBER")
-	if number == "" {
-		return answer{}, core("PHONE_NUMBER is empty")
-	}
-	out := []any{}
-	for _, k := range []call.Kind{call.KindContact, call.KindLead, call.KindCompany} {
-		for _, id := range p.carriers(k, map[string]bool{normalise(number): true}) {
-			e := p.entities[k][num(id)]
-			u := p.users[num(e.fields["ASSIGNED_BY_ID"])]
-			name := strings.TrimSpace(str(e.fields["NAME"]) + " " + str(e.fields["LAST_NAME"]))
-			if name == "" {
-				name = str(e.fields["TITLE"])
-			}
-			out = append(out, map[string]any{
-				"CRM_ENTITY_TYPE": strings.ToUpper(string(k)), "CRM_ENTITY_ID": id, "ASSIGNED_BY_ID": u.ID, "NAME": name,
-				"ASSIGNED_BY": map[string]any{
-					"ID": strconv.Itoa(u.ID), "TIMEMAN_STATUS": "OPENED", "USER_PHONE_INNER": u.Extension,
-					"WORK_PHONE": nil, "PERSONAL_PHONE": nil, "PERSONAL_MOBILE": u.Mobile,
-				},
-			})
-		}
-	}
+	out := live.statistic()
+	out["CALL_START_DATE"] = map[string]any{} // a date object, which JSON loses
 	return answer{result: out}, nil
 }
