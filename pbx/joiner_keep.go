@@ -1,0 +1,133 @@
+package pbx
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+)
+
+// afterStart is how long what waited when the process ended waits on at least:
+// the accounts of the time between are yet to be read.
+const afterStart = time.Minute
+
+// load reads what was waited for before a restart, once. What came meanwhile
+// stands.
+func (j *Joiner) load(ctx context.Context) {
+	if j.loaded {
+		return
+	}
+	if j.cfg.Pending == nil {
+		j.loaded = true
+		return
+	}
+	err := j.cfg.Pending.LoadPending(ctx, j.restore)
+	j.report(ctx, "read", err)
+	j.loaded = err == nil
+}
+
+func (j *Joiner) restore(id string, doc []byte) {
+	a := &affair{}
+	if err := json.Unmarshal(doc, a); err != nil || a.Own == nil && len(a.Calls) == 0 {
+		j.cfg.Logger.Error("joiner: a kept call cannot be read and is forgotten", "id", id, "error", err)
+		j.dirty[id] = true
+		return
+	}
+	if j.affairs[id] != nil {
+		return
+	}
+	for i := range a.Calls {
+		if a.Calls[i].CDR == nil && a.Calls[i].Log == nil {
+			a.Calls = nil
+			break
+		}
+	}
+	if a.ID = id; a.Own != nil {
+		a.slots = slotsOf(a.Own)
+		for _, c := range a.Calls {
+			if c.Slot < len(a.slots) {
+				a.slots[c.Slot].taken = true
+			}
+		}
+	}
+	if a.Own == nil && len(a.Calls) == 0 {
+		j.dirty[id] = true
+		return
+	}
+	j.file(a)
+	delete(j.dirty, id)
+	now := time.Now()
+	switch {
+	case a.Settled:
+		told := j.record(a)
+		a.told = &told
+		j.plan(a, now.Add(j.cfg.Patience.Handed))
+	case a.Own != nil:
+		j.plan(a, later(a.Own.Times.Ended.Add(j.patience(a.Own)), now.Add(afterStart)))
+	default:
+		j.plan(a, now.Add(afterStart))
+	}
+	j.match(a.key)
+}
+
+// save writes what changed. What cannot be written is tried again.
+func (j *Joiner) save(ctx context.Context) {
+	if j.cfg.Pending == nil || !j.loaded {
+		return
+	}
+	var gone []string
+	for id := range j.dirty {
+		a := j.affairs[id]
+		if a == nil {
+			gone = append(gone, id)
+			continue
+		}
+		doc, err := json.Marshal(a)
+		if err != nil {
+			j.cfg.Logger.Error("joiner: a call cannot be kept", "id", id, "error", err)
+			delete(j.dirty, id)
+			continue
+		}
+		if err := j.cfg.Pending.SavePending(ctx, id, doc); err != nil {
+			j.report(ctx, "write", err)
+			return
+		}
+		delete(j.dirty, id)
+	}
+	var err error
+	if len(gone) > 0 {
+		err = j.cfg.Pending.DeletePending(ctx, gone...)
+	}
+	if err == nil {
+		for _, id := range gone {
+			delete(j.dirty, id)
+		}
+	}
+	j.report(ctx, "write", err)
+}
+
+// report says once that the store fails, and once that it works again.
+func (j *Joiner) report(ctx context.Context, what string, err error) {
+	failing := err != nil
+	switch {
+	case failing && !j.trouble && ctx.Err() == nil:
+		j.cfg.Logger.Error("joiner: cannot "+what+" what waits for the PBX, trying on", "error", err)
+	case !failing && j.trouble:
+		j.cfg.Logger.Info("joiner: the store answers again")
+	}
+	j.trouble = failing
+}
+
+// leave ends a run: what waits is kept, or settled where nothing keeps it.
+func (j *Joiner) leave(ctx context.Context) {
+	const patience = 5 * time.Second
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
+	defer cancel()
+	if j.save(ctx); j.cfg.Pending != nil && len(j.dirty) == 0 {
+		return
+	}
+	for _, a := range j.affairs {
+		if !a.Settled && (j.cfg.Pending == nil || j.dirty[a.ID]) {
+			j.settle(a)
+		}
+	}
+}

@@ -1,0 +1,301 @@
+package pbx
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"frontdesk/call"
+)
+
+// affair is one call as far as it is known: our record of it, the PBX's
+// accounts, or both.
+type affair struct {
+	ID      string       `json:"-"`
+	Own     *call.Record `json:"own,omitempty"` // nil for a call that never passed frontdesk
+	Calls   []accounts   `json:"calls,omitempty"`
+	Settled bool         `json:"settled,omitempty"`
+
+	key   string
+	slots []slot
+	due   time.Time
+	told  *call.Record // the record as it was settled last
+}
+
+// slot is a place for one call of the PBX in a record of ours: one second leg
+// of a bridged call, or the call that was handed over.
+type slot struct {
+	target   call.Extension
+	from, to time.Time // when the PBX must have got the call
+	end      time.Time // when it ended; zero where that is not known
+	taken    bool
+}
+
+// handed reports whether only the PBX knows what became of the call.
+func handed(r *call.Record) bool {
+	return r.Transfer == call.TransferRedirect || r.Transfer == call.TransferRefer
+}
+
+// slotsOf lists the places of a record of ours.
+func slotsOf(r *call.Record) []slot {
+	end := r.Times.Ended
+	if handed(r) {
+		from := end
+		if r.Transfer == call.TransferRefer && !r.Times.Answered.IsZero() {
+			from = r.Times.Answered // the REFER is followed to its end before the record closes
+		}
+		return []slot{{target: r.Target, from: from, to: end}}
+	}
+	if r.Direction == call.Out {
+		return []slot{{target: call.Extension(r.Caller), from: r.Times.Started, to: r.Times.Started, end: end}}
+	}
+	var out []slot
+	for _, l := range r.Legs[min(1, len(r.Legs)):] {
+		out = append(out, slot{target: userOf(l.Target), from: l.Began, to: l.Began})
+	}
+	if len(out) > 0 && len(r.Talks) > 0 {
+		out[len(out)-1].end = end
+	}
+	return out
+}
+
+// userOf is the number in a SIP URI.
+func userOf(uri string) call.Extension {
+	_, rest, found := strings.Cut(uri, ":")
+	if !found {
+		rest = uri
+	}
+	user, _, _ := strings.Cut(rest, "@")
+	return call.Extension(user)
+}
+
+// number is what both accounts of one call have in common.
+func (a *affair) number() string {
+	if a.Own != nil {
+		return string(a.Own.Direction) + "/" + a.outside().Digits()
+	}
+	return string(a.Calls[0].direction()) + "/" + a.outside().Digits()
+}
+
+func (a *affair) outside() call.Number {
+	switch {
+	case a.Own == nil:
+		v := a.Calls[0].view()
+		return v.outside()
+	case a.Own.Direction == call.Out:
+		return a.Own.DID
+	default:
+		return a.Own.Caller
+	}
+}
+
+// full reports whether all that the PBX can tell of our record is here.
+func (a *affair) full() bool {
+	return a.Own != nil && !slices.ContainsFunc(a.slots, func(s slot) bool { return !s.taken })
+}
+
+const (
+	within      = 10 * time.Second // between the hand-over and the PBX's time of it: clocks differ
+	beyondDoubt = 2 * time.Second  // nearer than this there is none
+	elsewhere   = 100_000          // what another destination costs, in milliseconds of distance
+	unplaced    = 1_000_000        // what it costs to leave a call without a place
+	never       = 1_000_000_000
+)
+
+// place is a free slot of an affair.
+type place struct {
+	affair *affair
+	slot   int
+}
+
+// distance is how badly a call fits a place, in milliseconds; never where it
+// cannot. sure is false where a better place may yet come.
+func distance(s *slot, c *Call) (cost int, sure bool) {
+	gap := gapTo(c.Started, s.from, s.to)
+	if s.taken || gap > within {
+		return never, false
+	}
+	cost, sure = int(gap.Milliseconds()), gap <= beyondDoubt
+	if !s.end.IsZero() {
+		apart := s.end.Sub(c.Ended).Abs()
+		if apart > within {
+			return never, false
+		}
+		cost += int(apart.Milliseconds()) / 4
+	}
+	if !sameTarget(s.target, c) {
+		return cost + elsewhere, false
+	}
+	return cost, sure
+}
+
+func gapTo(t, from, to time.Time) time.Duration {
+	switch {
+	case t.Before(from):
+		return from.Sub(t)
+	case t.After(to):
+		return t.Sub(to)
+	}
+	return 0
+}
+
+// sameTarget reports whether a call went where we sent it. A DID of the PBX may
+// carry a private prefix before the extension. Calls from inside are told by
+// who called, where the PBX gave its extension.
+func sameTarget(target call.Extension, c *Call) bool {
+	if c.Direction == Out {
+		return len(target) > 6 || strings.HasPrefix(string(target), "+") || call.Number(target) == c.Caller
+	}
+	return c.First == "" || target == "" || strings.HasSuffix(string(target), string(c.First)) || string(target) == c.Dialled
+}
+
+// match places the waiting calls of a number in the records of that number,
+// where there is no doubt. While another call of the number is under way, whose
+// record may fit better, only the end of a call takes doubt away.
+func (j *Joiner) match(key string) {
+	j.assign(key, func(waiting *affair, s *slot, sure bool) bool {
+		return sure && (!s.end.IsZero() || !j.cfg.Busy(waiting.outside()))
+	})
+}
+
+// force places a call that has waited long enough where it fits best; false
+// where it fits nowhere.
+func (j *Joiner) force(a *affair) bool {
+	j.assign(a.key, func(waiting *affair, _ *slot, _ bool) bool { return waiting == a })
+	return j.affairs[a.ID] != a
+}
+
+// assign finds the best places for all waiting calls of a number at once, and
+// uses those that accept agrees to.
+func (j *Joiner) assign(key string, accept func(waiting *affair, s *slot, sure bool) bool) {
+	var waiting []*affair
+	var places []place
+	for _, a := range j.numbers[key] {
+		if a.Own == nil && !a.Settled {
+			waiting = append(waiting, a)
+		}
+	}
+	for _, a := range j.numbers[key] {
+		for i := range a.slots {
+			if slices.ContainsFunc(waiting, func(w *affair) bool { return fits(&a.slots[i], w) }) {
+				places = append(places, place{a, i})
+			}
+		}
+	}
+	if len(waiting) == 0 || len(places) == 0 {
+		return
+	}
+	costs, sure := weigh(waiting, places)
+	for row, column := range cheapest(costs) {
+		if column >= len(places) || costs[row][column] >= unplaced {
+			continue
+		}
+		if p := places[column]; accept(waiting[row], &p.affair.slots[p.slot], sure[row][column]) {
+			j.join(p.affair, p.slot, waiting[row])
+		}
+	}
+}
+
+func fits(s *slot, waiting *affair) bool {
+	c := waiting.Calls[0].view()
+	cost, _ := distance(s, &c)
+	return cost < never
+}
+
+// weigh makes the table of costs; its last columns leave a call unplaced.
+func weigh(waiting []*affair, places []place) (costs [][]int, sure [][]bool) {
+	costs, sure = make([][]int, len(waiting)), make([][]bool, len(waiting))
+	for row, w := range waiting {
+		c := w.Calls[0].view()
+		costs[row], sure[row] = make([]int, len(places)+len(waiting)), make([]bool, len(places))
+		for column, p := range places {
+			costs[row][column], sure[row][column] = distance(&p.affair.slots[p.slot], &c)
+		}
+		for column := range waiting {
+			costs[row][len(places)+column] = unplaced
+		}
+	}
+	return costs, sure
+}
+
+// join makes one affair of two.
+func (j *Joiner) join(own *affair, slot int, pbx *affair) {
+	j.forget(pbx)
+	own.slots[slot].taken = true
+	own.Calls = append(own.Calls, pbx.Calls...)
+	own.Calls[len(own.Calls)-1].Slot = slot
+	slices.SortStableFunc(own.Calls, func(a, b accounts) int { return a.started().Compare(b.started()) })
+	for _, id := range pbx.Calls[0].ids() {
+		j.calls[id] = own
+	}
+	j.joined.Add(1)
+	j.dirty[own.ID] = true
+	if own.Settled || own.full() {
+		j.settle(own)
+	}
+}
+
+// twin finds the call that another of the PBX's sources has told of already.
+func (j *Joiner) twin(c *Call) (*affair, int) {
+	var best *affair
+	at, least := 0, never
+	for _, a := range j.numbers[string(c.Direction)+"/"+c.outside().Digits()] {
+		for i := range a.Calls {
+			if d := a.Calls[i].apart(c); d < least {
+				best, at, least = a, i, d
+			}
+		}
+	}
+	return best, at
+}
+
+// cheapest gives every row a column of its own so that the sum of the costs is
+// least (the Hungarian method). There are at least as many columns as rows.
+func cheapest(costs [][]int) []int {
+	rows, columns := len(costs), len(costs[0])
+	u, v := make([]int, rows+1), make([]int, columns+1)
+	owner, way := make([]int, columns+1), make([]int, columns+1) // 0 is no row, and the column where a row begins
+	for row := 1; row <= rows; row++ {
+		owner[0] = row
+		column := 0
+		least, used := make([]int, columns+1), make([]bool, columns+1)
+		for i := range least {
+			least[i] = 1 << 60
+		}
+		for owner[column] != 0 {
+			used[column] = true
+			r, delta, next := owner[column], 1<<60, 0
+			for c := 1; c <= columns; c++ {
+				if used[c] {
+					continue
+				}
+				if d := costs[r-1][c-1] - u[r] - v[c]; d < least[c] {
+					least[c], way[c] = d, column
+				}
+				if least[c] < delta {
+					delta, next = least[c], c
+				}
+			}
+			for c := 0; c <= columns; c++ {
+				if used[c] {
+					u[owner[c]] += delta
+					v[c] -= delta
+				} else {
+					least[c] -= delta
+				}
+			}
+			column = next
+		}
+		for column != 0 {
+			owner[column] = owner[way[column]]
+			column = way[column]
+		}
+	}
+	out := make([]int, rows)
+	for c := 1; c <= columns; c++ {
+		if owner[c] != 0 {
+			out[owner[c]-1] = c - 1
+		}
+	}
+	return out
+}

@@ -1,0 +1,280 @@
+package pbx
+
+import (
+	"reflect"
+	"slices"
+	"time"
+
+	"frontdesk/call"
+)
+
+// accounts are what the PBX's sources say about one call.
+type accounts struct {
+	CDR  *Call `json:"cdr,omitempty"`
+	Log  *Call `json:"log,omitempty"`
+	Slot int   `json:"slot,omitempty"` // which place it has in our record
+}
+
+func newAccounts(c *Call) accounts {
+	var a accounts
+	a.put(c)
+	return a
+}
+
+func (a *accounts) of(source Account) **Call {
+	if source == AccountLog {
+		return &a.Log
+	}
+	return &a.CDR
+}
+
+// put takes an account in the place of an earlier one of its source; what was
+// answered never becomes a miss.
+func (a *accounts) put(c *Call) bool {
+	old := a.of(c.Account)
+	if *old != nil && (*old).talked() && !c.talked() {
+		return false
+	}
+	*old = c
+	return true
+}
+
+func (a *accounts) each(f func(*Call)) {
+	for _, c := range []*Call{a.CDR, a.Log} {
+		if c != nil {
+			f(c)
+		}
+	}
+}
+
+func (a *accounts) ids() []string {
+	var out []string
+	a.each(func(c *Call) { out = append(out, c.ID) })
+	return out
+}
+
+func (a *accounts) has(id string) bool { return slices.Contains(a.ids(), id) }
+
+func (a *accounts) direction() Direction {
+	v := a.view()
+	return v.Direction
+}
+
+func (a *accounts) started() time.Time {
+	v := a.view()
+	return v.Started
+}
+
+// apart is how far an account of another source is from being one of this call,
+// in milliseconds; never for another call.
+func (a *accounts) apart(c *Call) int {
+	if *a.of(c.Account) != nil {
+		return never
+	}
+	v := a.view()
+	start, end := v.Started.Sub(c.Started).Abs(), v.Ended.Sub(c.Ended).Abs()
+	most, cost := within, 0
+	if v.First != c.First && v.First != "" && c.First != "" {
+		most, cost = beyondDoubt, elsewhere
+	}
+	if start > most || end > most {
+		return never
+	}
+	return cost + int((start + end).Milliseconds())
+}
+
+// view is what the accounts say together. The call log knows legs apart and
+// recordings, the line knows agents, prefix and trunk.
+func (a *accounts) view() Call {
+	if a.CDR == nil {
+		return *a.Log
+	}
+	v := *a.CDR
+	if a.Log == nil {
+		return v
+	}
+	if a.Log.talked() {
+		v.Result, v.MissedIn = call.ResultAnswered, ""
+		v.Answered = earlier(v.Answered, a.Log.Answered)
+		if len(a.Log.Talks) > 0 {
+			v.Talks = a.Log.Talks
+		}
+	}
+	v.Ended = later(v.Ended, a.Log.Ended)
+	v.Rang = unheard(append(slices.Clone(v.Rang), a.Log.Rang...), v.Talks)
+	if v.First == "" {
+		v.First = a.Log.First
+	}
+	return v
+}
+
+// unheard are those who rang and never talked, each once.
+func unheard(rang []call.Extension, talks []call.Talk) []call.Extension {
+	return slices.DeleteFunc(distinct(rang), func(e call.Extension) bool { return spoke(talks, e) })
+}
+
+// joinViews makes one call of the calls that the PBX got one after another for
+// one of ours.
+func joinViews(all []accounts) Call {
+	out := all[0].view()
+	for i := range all[1:] {
+		v := all[i+1].view()
+		out.Result, out.MissedIn = better(&out, v.Result, v.MissedIn)
+		if v.talked() {
+			out.Answered, out.First = earlier(out.Answered, v.Answered), v.First
+		}
+		out.Talks = inTurn(append(slices.Clone(out.Talks), v.Talks...))
+		out.Rang = append(slices.Clone(out.Rang), v.Rang...)
+		out.Ended = later(out.Ended, v.Ended)
+	}
+	out.Rang = unheard(out.Rang, out.Talks)
+	return out
+}
+
+// record is the record of an affair as it is known now.
+func (j *Joiner) record(a *affair) call.Record {
+	var r call.Record
+	switch {
+	case a.Own == nil:
+		r = alone(a.ID, joinViews(a.Calls))
+	case len(a.Calls) == 0:
+		r = *a.Own
+		r.Talks = slices.Clone(r.Talks)
+	default:
+		r = merge(*a.Own, joinViews(a.Calls))
+	}
+	j.finish(&r)
+	return r
+}
+
+// finish names the employees and puts all times into the company's zone.
+func (j *Joiner) finish(r *call.Record) {
+	for _, t := range []*time.Time{&r.Times.Started, &r.Times.Answered, &r.Times.Ended} {
+		if !t.IsZero() {
+			*t = t.In(j.cfg.Zone)
+		}
+	}
+	for i := range r.Talks {
+		t := &r.Talks[i]
+		t.From, t.Until = t.From.In(j.cfg.Zone), t.Until.In(j.cfg.Zone)
+		if t.Employee == 0 && j.cfg.Staff != nil {
+			if e, ok := j.cfg.Staff.At(t.Extension); ok {
+				t.Employee = e.ID
+			}
+		}
+	}
+	for i := range r.Timeline {
+		r.Timeline[i].At = r.Timeline[i].At.In(j.cfg.Zone)
+	}
+}
+
+// alone is the record of a call that never passed frontdesk.
+func alone(id string, v Call) call.Record {
+	r := call.Record{
+		ID: id, Direction: call.Direction(v.Direction), Times: v.Times,
+		Parties: call.Parties{Trunk: v.Trunk, Caller: v.Caller, DID: v.Callee, Prefix: v.Prefix},
+		Routed:  call.Routed{Target: v.First},
+		Ended:   call.Ended{Transfer: call.TransferNone, Result: v.Result, MissedIn: v.MissedIn},
+		Talks:   slices.Clone(v.Talks),
+	}
+	tell(&r, &v)
+	return r
+}
+
+// merge completes our own record. Our own SIP facts stand for when a bridged
+// call was answered and ended; what happened inside is the PBX's to tell: who
+// talked, and whether it was a person at all.
+func merge(r call.Record, v Call) call.Record {
+	r.Talks, r.Timeline = slices.Clone(r.Talks), slices.Clone(r.Timeline)
+	if r.Direction == call.Out {
+		r.Prefix = v.Prefix
+		if v.Caller != "" && len(v.Caller) <= 6 {
+			r.Caller = v.Caller
+		}
+	}
+	if handed(&r) {
+		mergeHanded(&r, &v)
+	} else {
+		mergeBridged(&r, &v)
+	}
+	tell(&r, &v)
+	return r
+}
+
+func mergeHanded(r *call.Record, v *Call) {
+	r.Result, r.MissedIn = v.Result, v.MissedIn
+	r.Talks = slices.Clone(v.Talks)
+	if r.Times.Answered.IsZero() {
+		r.Times.Answered = v.Answered
+	}
+	r.Times.Ended = later(r.Times.Ended, v.Ended)
+}
+
+func mergeBridged(r *call.Record, v *Call) {
+	talked := len(r.Talks) > 0
+	switch {
+	case v.talked() && talked:
+		if len(v.Talks) > 0 {
+			r.Talks = fitted(r.Talks, v)
+		}
+		r.Result, r.MissedIn = call.ResultAnswered, ""
+	case talked && v.MissedIn != "" && v.MissedIn != missedExtension:
+		// A queue, a menu or a mailbox picked up, no person did.
+		r.Talks, r.Result, r.MissedIn = nil, v.Result, v.MissedIn
+	case !talked && !v.talked() && v.MissedIn != "" && r.Direction != call.Out:
+		r.MissedIn = v.MissedIn
+	}
+}
+
+// fitted are the PBX's talks within the time that our own signalling knows the
+// caller was connected. Where the first to talk was called directly the
+// beginning is ours too, and the end is always.
+func fitted(own []call.Talk, v *Call) []call.Talk {
+	from, until := own[0].From, own[len(own)-1].Until
+	out := slices.Clone(v.Talks)
+	heard := false
+	for i := range out {
+		begin, end := out[i].From, out[i].Until
+		if i == 0 && (v.Direction == Out || v.First == out[i].Extension) || begin.Before(from) {
+			begin = from
+		}
+		if i == len(out)-1 || end.After(until) {
+			end = until
+		}
+		fit := cutAt(out[i], end)
+		fit.From = earlier(begin, end)
+		fit.Seconds = wholeSeconds(fit.Until.Sub(fit.From))
+		heard = heard || fit.Recording != ""
+		out[i] = fit
+	}
+	if !heard { // ours is of the whole call
+		out[0].Recording = own[0].Recording
+	}
+	for i := range out {
+		for _, t := range own {
+			if t.Extension == out[i].Extension {
+				out[i].Employee = t.Employee
+			}
+		}
+	}
+	return out
+}
+
+// tell adds to the timeline what went on inside.
+func tell(r *call.Record, v *Call) {
+	for _, ext := range v.Rang {
+		r.Timeline = append(r.Timeline, call.Event{At: v.Started, Event: "pbx rang " + string(ext)})
+	}
+	for _, t := range r.Talks {
+		r.Timeline = append(r.Timeline, call.Event{At: t.From, Event: "pbx talk " + string(t.Extension)})
+	}
+	slices.SortStableFunc(r.Timeline, func(a, b call.Event) int { return a.At.Compare(b.At) })
+}
+
+// alike reports whether two records of one call say the same. Facts and trace
+// never change.
+func alike(a, b *call.Record) bool {
+	x, y := *a, *b
+	x.Facts, x.Trace, y.Facts, y.Trace = call.Document{}, call.Document{}, call.Document{}, call.Document{}
+	return reflect.DeepEqual(x, y)
+}
