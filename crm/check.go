@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/http"
 	"slices"
+	"strings"
 
 	"frontdesk/call"
 )
@@ -18,6 +20,7 @@ type Needs struct {
 	Recordings bool // recordings are uploaded, and deleted after a while
 	Tasks      bool // tasks on missed calls
 	Heads      bool // missed calls go to the heads of departments
+	Events     bool // events are polled by the application, if there is one
 }
 
 // Check is one thing that was tried with one credential.
@@ -34,18 +37,20 @@ type Check struct {
 const nobody = call.Number("+79990000000")
 
 // Check tries every credential with the methods that the product will use, as
-// far as that changes nothing. No answer holds a secret.
+// far as that changes nothing: of what would write it leaves out what is to be
+// written, and takes the complaint about that for a yes. No answer holds a
+// secret.
 func (c *Client) Check(ctx context.Context, n Needs) []Check {
-	k := checking{client: c}
-	portal := "webhook"
+	k := checking{client: c, as: c.voices.portal, name: "webhook"}
 	if c.voices.portal.app != nil {
-		portal = "app"
+		k.name = "app"
 	}
-	if k.alive(ctx, portal, c.voices.portal) {
-		k.portal(ctx, portal, n)
+	in := k.alive(ctx, k.name, k.as)
+	if in {
+		k.portal(ctx, n)
 	}
-	if app := c.voices.app; app != nil && app != c.voices.portal {
-		k.alive(ctx, "app", app)
+	if app := c.voices.app; app != nil && (app == k.as && in || app != k.as && k.alive(ctx, "app", app)) {
+		k.app(ctx, app, n)
 	}
 	for _, id := range slices.Sorted(maps.Keys(c.voices.employees)) {
 		k.employee(ctx, id, c.voices.employees[id])
@@ -56,16 +61,22 @@ func (c *Client) Check(ctx context.Context, n Needs) []Check {
 // checking is one Check in the making.
 type checking struct {
 	client *Client
+	as     *credential // the portal's
+	name   string      // of it
 	checks []Check
-	admin  bool // the owner of the credential is an administrator
+	admin  bool // the owner of the credential that was last let in is an administrator
 }
 
 // note keeps one result. An advice is found where none is given.
 func (k *checking) note(credential, method, purpose string, err error, advice string) bool {
 	check := Check{Credential: credential, Method: method, For: purpose, OK: err == nil}
 	if err != nil {
-		check.Problem = err.Error()
-		if check.Advice = advice; advice == "" {
+		check.Problem, check.Advice = err.Error(), advice
+		switch {
+		case advice != "":
+		case credential == "app" && hasCode(err, CodeNoAuth):
+			check.Advice = "the application is gone, or whoever installed it has been dismissed: install the application again"
+		default:
 			check.Advice = Advice(err, method)
 		}
 	}
@@ -73,11 +84,42 @@ func (k *checking) note(credential, method, purpose string, err error, advice st
 	return check.OK
 }
 
-// try sends a method that only reads.
-func (k *checking) try(ctx context.Context, credential, method, purpose string, params any) bool {
-	var any json.RawMessage
-	err := k.client.call(ctx, k.client.voices.portal, LaneLog, method, params, &any)
-	return k.note(credential, method, purpose, err, "")
+// try sends a method with the portal's credential. One that refuses webhooks is
+// sent by the application, where there is one.
+func (k *checking) try(ctx context.Context, method, purpose string, params any) bool {
+	return k.noteTried(method, purpose, k.client.call(ctx, k.as, LaneLog, method, params, new(json.RawMessage)))
+}
+
+// tryEmpty sends a method without the parameters that it must have, so that it
+// can do nothing but complain of that.
+func (k *checking) tryEmpty(ctx context.Context, method, purpose string) bool {
+	err := k.client.call(ctx, k.as, LaneLog, method, nil, new(json.RawMessage))
+	if complains(err) {
+		err = nil
+	}
+	return k.noteTried(method, purpose, err)
+}
+
+func (k *checking) noteTried(method, purpose string, err error) bool {
+	name := k.name
+	if _, only := k.client.voices.appOnly.Load(strings.ToLower(method)); only {
+		name = "app"
+	}
+	return k.note(name, method, purpose, err, "")
+}
+
+// complains reports whether a refusal is about the parameters: whoever gets as
+// far has been let in.
+func complains(err error) bool {
+	var e *Error
+	if !errors.As(err, &e) || e.Status != http.StatusBadRequest && e.Status != http.StatusForbidden {
+		return false
+	}
+	switch e.Code {
+	case "ERROR_CORE", "ERROR_ARGUMENT", "INVALID_ARGUMENT", "INVALID_ARG_VALUE", "USER_ID_EMPTY", "100", "0", "":
+		return !strings.Contains(strings.ToLower(e.Text), "denied")
+	}
+	return false
 }
 
 // alive asks who the credential speaks as; nothing else is worth a try without
@@ -95,29 +137,62 @@ func (k *checking) alive(ctx context.Context, name string, as *credential) bool 
 	return k.note(name, "profile", "being let in", err, "")
 }
 
-// portal tries what the portal's own credential is used for.
-func (k *checking) portal(ctx context.Context, name string, n Needs) {
+// administrator checks that the owner of the credential let in last is one.
+func (k *checking) administrator(name, purpose, advice string) {
 	var err error
 	if !k.admin {
 		err = errors.New("the owner is no administrator")
 	}
-	k.note(name, "profile", "reading every card, and creating fields", err,
-		"let an administrator make the webhook: what its owner may not read, callers are not found by")
-	k.permissions(ctx, name, n)
-	_, _, err = k.client.find(ctx, nobody)
-	k.note(name, "batch", "looking callers up", err, k.within(err))
-	k.try(ctx, name, "user.get", "extensions of the employees", map[string]any{"FILTER": map[string]any{"USER_TYPE": "employee"}, "start": -1})
-	k.prepared(ctx, name)
+	k.note(name, "profile", purpose, err, advice)
+}
+
+// portal tries what the portal's own credential is used for.
+func (k *checking) portal(ctx context.Context, n Needs) {
+	k.administrator(k.name, "reading every card, and creating fields",
+		"let an administrator make the webhook or install the application: what its owner may not read, callers are not found by")
+	k.permissions(ctx, n)
+	_, _, err := k.client.find(ctx, nobody)
+	k.note(k.name, "batch", "looking callers up", err, k.within(err))
+	k.try(ctx, "user.get", "extensions of the employees", map[string]any{"FILTER": map[string]any{"USER_TYPE": "employee"}, "start": -1})
+	for _, s := range k.client.sections {
+		k.tryEmpty(ctx, "crm."+string(s.kind)+".update", "clearing ended temporary managers")
+	}
+	k.prepared(ctx)
 	if n.Heads {
-		k.try(ctx, name, "department.get", "heads of departments", nil)
+		k.try(ctx, "department.get", "heads of departments", nil)
 	}
 	if n.CallLog {
-		k.try(ctx, name, "telephony.externalLine.get", "lines in the call log", nil)
-		k.registers(ctx, name)
+		k.calls(ctx)
 	}
 	if n.Recordings {
-		k.try(ctx, name, "disk.storage.getlist", "recordings on the drive", map[string]any{"filter": map[string]any{"ENTITY_TYPE": "common"}})
+		k.tryEmpty(ctx, "telephony.externalCall.attachRecord", "recordings of calls")
+		k.try(ctx, "disk.storage.getlist", "recordings on the drive", map[string]any{"filter": map[string]any{"ENTITY_TYPE": "common"}})
+		k.tryEmpty(ctx, "disk.file.delete", "deleting old recordings")
 	}
+	if n.Tasks {
+		k.tryEmpty(ctx, "tasks.task.add", "tasks on missed calls")
+	}
+}
+
+// calls tries what writes calls down.
+func (k *checking) calls(ctx context.Context) {
+	k.try(ctx, "telephony.externalLine.get", "lines in the call log", nil)
+	k.tryEmpty(ctx, "telephony.externalCall.register", "calls in the call log")
+	k.tryEmpty(ctx, "telephony.externalCall.show", "the card of a call that rings")
+	k.tryEmpty(ctx, "telephony.externalCall.hide", "the card of a call that rang elsewhere")
+	k.tryEmpty(ctx, "telephony.externalCall.finish", "calls in the call log")
+}
+
+// app tries what only the application can be used for.
+func (k *checking) app(ctx context.Context, as *credential, n Needs) {
+	if !n.Events {
+		return
+	}
+	err := k.client.call(ctx, as, LaneLog, "event.get", nil, new(json.RawMessage))
+	if !k.note("app", "event.get", "events of cards that changed", err, "") || as == k.as {
+		return
+	}
+	k.administrator("app", "events of all cards", "let an administrator install the application")
 }
 
 // within advises on the method of a batch that was refused.
@@ -131,10 +206,10 @@ func (k *checking) within(err error) string {
 
 // permissions compares the credential's permissions with what is needed; each
 // is named with what it is for.
-func (k *checking) permissions(ctx context.Context, name string, n Needs) {
+func (k *checking) permissions(ctx context.Context, n Needs) {
 	var have []string
-	if err := k.client.call(ctx, k.client.voices.portal, LaneLog, "scope", nil, &have); err != nil {
-		k.note(name, "scope", "the list of permissions", err, "")
+	if err := k.client.call(ctx, k.as, LaneLog, "scope", nil, &have); err != nil {
+		k.note(k.name, "scope", "the list of permissions", err, "")
 		return
 	}
 	for _, s := range []struct {
@@ -157,15 +232,15 @@ func (k *checking) permissions(ctx context.Context, name string, n Needs) {
 		if !slices.ContainsFunc(s.any, func(one string) bool { return slices.Contains(have, one) }) {
 			err = fmt.Errorf("the permission %s is missing", s.any[0])
 		}
-		k.note(name, "scope "+s.any[0], s.use, err, "add the permission "+s.any[0]+" to the webhook or application")
+		k.note(k.name, "scope "+s.any[0], s.use, err, "add the permission "+s.any[0]+" to the webhook or application")
 	}
 }
 
 // prepared checks that setup has been done.
-func (k *checking) prepared(ctx context.Context, name string) {
+func (k *checking) prepared(ctx context.Context) {
 	steps, err := k.client.Setup(ctx, SetupOptions{DryRun: true})
 	if err != nil {
-		k.note(name, "userfield.list", "the fields of setup", err, "")
+		k.note(k.name, "userfield.list", "the fields of setup", err, "")
 		return
 	}
 	for _, s := range steps {
@@ -179,20 +254,8 @@ func (k *checking) prepared(ctx context.Context, name string) {
 		case SetupConflict, SetupFailed:
 			err = errors.New(s.Text)
 		}
-		k.note(name, s.Object+" "+s.Field, "routing by "+s.Field, err, s.Advice)
+		k.note(k.name, s.Object+" "+s.Field, "routing by "+s.Field, err, s.Advice)
 	}
-}
-
-// registers asks for a call to be registered, without saying which: that
-// nothing can be made of it shows that the credential would have been good.
-func (k *checking) registers(ctx context.Context, name string) {
-	const method = "telephony.externalCall.register"
-	err := k.client.call(ctx, k.client.voices.portal, LaneLog, method, nil, nil)
-	var e *Error
-	if errors.As(err, &e) && e.Status == 400 && !hasCode(err, CodeScope) {
-		err = nil
-	}
-	k.note(name, method, "calls in the call log", err, "")
 }
 
 // employee checks the webhook of an employee: that it is theirs, and may write.

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"frontdesk/call"
 	"frontdesk/crm"
@@ -32,7 +33,7 @@ func checked(t *testing.T, w *world, n crm.Needs) (bad, good []string) {
 	return bad, good
 }
 
-var everything = crm.Needs{CallLog: true, Recordings: true, Tasks: true, Heads: true}
+var everything = crm.Needs{CallLog: true, Recordings: true, Tasks: true, Heads: true, Events: true}
 
 func TestCheckOfAGoodPortal(t *testing.T) {
 	t.Parallel()
@@ -48,13 +49,18 @@ func TestCheckOfAGoodPortal(t *testing.T) {
 		if len(bad) != 0 {
 			t.Errorf("bad:\n%s", strings.Join(bad, "\n"))
 		}
-		for _, want := range []string{"webhook, batch", "webhook, telephony.externalCall.register", "webhook, disk.storage.getlist", "webhook, contact UF_CRM_FD_MANAGER", "employee 61, profile"} {
+		for _, want := range []string{"webhook, batch", "webhook, telephony.externalCall.register", "webhook, disk.storage.getlist", "webhook, disk.file.delete",
+			"webhook, telephony.externalCall.finish", "webhook, telephony.externalCall.show", "webhook, telephony.externalCall.attachRecord",
+			"webhook, tasks.task.add", "webhook, department.get", "webhook, crm.lead.update", "webhook, contact UF_CRM_FD_MANAGER", "employee 61, profile"} {
 			if !slices.Contains(good, want) {
 				t.Errorf("no %s among %q", want, good)
 			}
 		}
-		if spent := p.Total() - before; spent > 25 {
+		if spent := p.Total() - before; spent > 30 {
 			t.Errorf("%d requests", spent)
+		}
+		if calls := p.Calls(); len(calls) != 0 {
+			t.Errorf("checking has left calls: %+v", calls)
 		}
 	})
 }
@@ -76,7 +82,7 @@ func TestCheckTellsWhatToDo(t *testing.T) {
 			"webhook, batch: crm.duplicate.findbycomm (dc): the portal answered INSUFFICIENT_SCOPE: The request requires higher privileges than provided by the access token | add the permission crm to the webhook or application",
 		}},
 		"no administrator": {func(p *crmtest.Portal) { p.SetAdmin(1, false) }, []string{
-			"webhook, profile: the owner is no administrator | let an administrator make the webhook: what its owner may not read, callers are not found by",
+			"webhook, profile: the owner is no administrator | let an administrator make the webhook or install the application: what its owner may not read, callers are not found by",
 		}},
 		"not set up": {func(*crmtest.Portal) {}, []string{
 			"webhook, contact UF_CRM_FD_MANAGER: there is no field UF_CRM_FD_MANAGER of type employee | run frontdesk bitrix24 setup",
@@ -175,6 +181,165 @@ func TestReadCardsFails(t *testing.T) {
 			if err == nil || strings.Contains(err.Error(), canary) {
 				t.Errorf("%s: %v", f.Kind, err)
 			}
+		}
+	})
+}
+
+// withApp is a client with a webhook and an application, or with the application
+// alone.
+func withApp(t *testing.T, p *crmtest.Portal, webhook bool) *world {
+	t.Helper()
+	refresh := p.AddApp(crmtest.App{ID: "local.1", Secret: "appsecret", User: 61})
+	return newWorld(t, p, func(c *crm.Config) {
+		app, err := crm.NewApp(crm.AppConfig{
+			ClientID: "local.1", ClientSecret: "appsecret", Portal: "http://portal.test", Server: "http://portal.test",
+			RefreshToken: refresh, Store: crm.NewTokenStore(newMemory(), "tokens"), Transport: c.Transport,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c.Voices.App = app; !webhook {
+			c.Webhook = ""
+		}
+	})
+}
+
+// What refuses webhooks is tried with the application, and is good then.
+func TestCheckOfAnApplication(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p := newPortal(crmtest.Options{})
+		p.RequireApp("telephony.externalCall.register", "telephony.externalCall.finish", "telephony.externalLine.get")
+		w := withApp(t, p, true)
+		setUp(t, w, crm.SetupOptions{})
+		bad, good := checked(t, w, everything)
+		if len(bad) != 0 {
+			t.Errorf("bad:\n%s", strings.Join(bad, "\n"))
+		}
+		for _, want := range []string{
+			"webhook, profile", "app, profile", "app, event.get", "webhook, batch", "app, telephony.externalCall.register", "app, telephony.externalCall.finish",
+			"app, telephony.externalLine.get", "webhook, telephony.externalCall.show",
+		} {
+			if !slices.Contains(good, want) {
+				t.Errorf("no %s among %q", want, good)
+			}
+		}
+		p.SetAdmin(61, false)
+		bad, _ = checked(t, w, everything)
+		want := []string{"app, profile: the owner is no administrator | let an administrator install the application"}
+		if !slices.Equal(bad, want) {
+			t.Errorf("bad:\n%s", strings.Join(bad, "\n"))
+		}
+		p.RevokeApp("local.1")
+		p.SetAdmin(61, true)
+		bad, _ = checked(t, w, everything)
+		if len(bad) == 0 || !strings.Contains(bad[0], "install the application again") {
+			t.Errorf("bad:\n%s", strings.Join(bad, "\n"))
+		}
+	})
+}
+
+func TestCheckOfAnApplicationAlone(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p := newPortal(crmtest.Options{})
+		w := withApp(t, p, false)
+		setUp(t, w, crm.SetupOptions{})
+		bad, good := checked(t, w, everything)
+		if len(bad) != 0 || !slices.Contains(good, "app, batch") || !slices.Contains(good, "app, event.get") || slices.ContainsFunc(good, func(s string) bool { return strings.HasPrefix(s, "webhook") }) {
+			t.Errorf("bad:\n%s\ngood:\n%s", strings.Join(bad, "\n"), strings.Join(good, "\n"))
+		}
+	})
+}
+
+// A webhook that may not log calls needs an application.
+func TestCheckWantsAnApplication(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p := newPortal(crmtest.Options{})
+		p.RequireApp("telephony.externalCall.register")
+		w := newWorld(t, p)
+		setUp(t, w, crm.SetupOptions{})
+		bad, _ := checked(t, w, everything)
+		if len(bad) != 1 || !strings.HasPrefix(bad[0], "webhook, telephony.externalCall.register: ") || !strings.HasSuffix(bad[0], "| this method wants an application: set crm.bitrix24.app") {
+			t.Errorf("bad:\n%s", strings.Join(bad, "\n"))
+		}
+	})
+}
+
+func TestComplaintsAreToldFromRefusals(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		status     int
+		code, text string
+		want       bool
+	}{
+		{400, "ERROR_CORE", "USER_ID or USER_PHONE_INNER should be set", true},
+		{403, "ERROR_CORE", "Unknown TYPE", true},
+		{400, "INVALID_ARGUMENT", "CALL_ID must be a string", true},
+		{400, "", "ID is not defined or invalid.", true},
+		{400, "100", "Could not find value for parameter {id}", true},
+		{400, "", "Access denied.", false},
+		{403, "ERROR_CORE", "Access denied", false},
+		{403, crm.CodeWrongAuth, "Current authorization type is denied for this method", false},
+		{403, crm.CodeScope, "", false},
+		{403, "ACCESS_DENIED", "", false},
+		{404, "ERROR_METHOD_NOT_FOUND", "Method not found!", false},
+		{500, "ERROR_CORE", "x", false},
+		{401, crm.CodeNoAuth, "", false},
+	} {
+		if got := crm.Complains(&crm.Error{Status: c.status, Code: c.code, Text: c.text}); got != c.want {
+			t.Errorf("%d %s %q: %v", c.status, c.code, c.text, got)
+		}
+	}
+	if crm.Complains(nil) || crm.Complains(crm.ErrFailed) {
+		t.Error("what is no refusal complains")
+	}
+}
+
+// A mirror tells that an export is asked for, under way, hindered and over.
+func TestMirrorStatus(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p := newPortal(crmtest.Options{})
+		for i := range 700 {
+			p.AddContact(crmtest.Contact{Responsible: 61, Phones: []string{fmt.Sprintf("+7916%07d", i)}})
+		}
+		w := newWorld(t, p)
+		m, err := crm.NewMirror(w.Client, crm.MirrorConfig{Cards: newMemory(), State: newMemory()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s := m.Status(); s.Export == nil || !s.Heard.IsZero() || s.Hinder != "" {
+			t.Errorf("before the first export: %+v", s)
+		}
+		p.SetFault(crmtest.Fault{Kind: crmtest.ServerError, Method: "batch", After: 3})
+		ctx, cancel := context.WithCancel(context.Background())
+		done := make(chan error)
+		go func() { done <- m.Run(ctx) }()
+		synctest.Wait()
+		s := m.Status()
+		if s.Export == nil || s.Export.Kind != call.KindContact || s.Export.At == 0 || !strings.Contains(s.Hinder, "500") || s.Contacts != 500 {
+			t.Errorf("of a broken portal: %+v, %+v", s, s.Export)
+		}
+		p.Heal()
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if s := m.Status(); s.Export != nil || s.Hinder != "" || s.Heard.IsZero() || s.Numbers != 700 {
+			t.Errorf("after the export: %+v", s)
+		}
+		m.Again()
+		if s := m.Status(); s.Export == nil || s.Heard.IsZero() {
+			t.Errorf("asked for: %+v", s)
+		}
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if s := m.Status(); s.Export != nil {
+			t.Errorf("again: %+v", s.Export)
+		}
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
 		}
 	})
 }

@@ -143,6 +143,7 @@ func (m *Mirror) feed(ctx context.Context) error {
 	at := m.known.Load()
 	if !at.Complete || at.Kind != "" || m.pending.exportWanted() {
 		if err := m.Export(ctx); err != nil {
+			m.pending.hindered(err)
 			return err
 		}
 		m.pending.exported()

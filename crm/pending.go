@@ -28,6 +28,7 @@ type pending struct {
 	refs   map[ref]struct{}
 	users  bool // the employees are to be read too
 	export bool
+	hinder string // why the export does not go on
 
 	wake  chan struct{} // holds a value when there is something to read
 	early chan struct{} // holds a value when the next delta must not wait
@@ -97,7 +98,20 @@ func (p *pending) exportWanted() bool {
 func (p *pending) exported() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.export = false
+	p.export, p.hinder = false, ""
+}
+
+// hindered notes why an export did not go on.
+func (p *pending) hindered(why error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.hinder = why.Error()
+}
+
+func (p *pending) exporting() (wanted bool, hinder string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.export, p.hinder
 }
 
 // sighting is a live answer: who carries a number.

@@ -1,0 +1,4 @@
+package crm
+
+// Complains gives the tests what tells a complaint from a refusal.
+var Complains = complains
