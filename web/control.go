@@ -90,7 +90,7 @@ func (s *Server) explain(w http.ResponseWriter, r *http.Request) {
 		s.failWith(w, "explain a call", err)
 		return
 	}
-	s.reply(w, http.StatusOK, d)
+	s.reply(w, http.StatusOK, explained{Decision: d, Default: d.Default, Reject: d.Reject})
 }
 
 func (s *Server) reload(w http.ResponseWriter, _ *http.Request) {

@@ -34,19 +34,30 @@ func (s *Server) fail(w http.ResponseWriter, code int, why string) {
 	s.reply(w, code, problem{Error: why})
 }
 
-// failWith answers an error of a service: the client's own with its text, any
-// other with 500 and a line in the log.
+// failWith answers an error of a service.
 func (s *Server) failWith(w http.ResponseWriter, doing string, err error) {
+	code, why := s.judge(doing, err)
+	s.fail(w, code, why)
+}
+
+// judge gives the status and the text for an error of a service: those that are
+// meant for the client with their text, any other as 500 and with a line in the
+// log.
+func (s *Server) judge(doing string, err error) (code int, why string) {
 	switch {
 	case errors.Is(err, ErrNotFound):
-		s.fail(w, http.StatusNotFound, ErrNotFound.Error())
+		return http.StatusNotFound, ErrNotFound.Error()
 	case errors.Is(err, ErrInvalid):
-		why := strings.TrimPrefix(err.Error(), ErrInvalid.Error()+": ")
-		s.fail(w, http.StatusBadRequest, why)
-	default:
-		s.cfg.Logger.Error(doing, "err", err)
-		s.fail(w, http.StatusInternalServerError, doing+" failed; see the log")
+		return http.StatusBadRequest, strings.TrimPrefix(err.Error(), ErrInvalid.Error()+": ")
+	case errors.Is(err, ErrNotHere):
+		return http.StatusConflict, strings.TrimPrefix(err.Error(), ErrNotHere.Error()+": ")
+	case errors.Is(err, ErrPortal):
+		return http.StatusBadGateway, strings.TrimPrefix(err.Error(), ErrPortal.Error()+": ")
+	case errors.Is(err, errEnding):
+		return http.StatusServiceUnavailable, err.Error()
 	}
+	s.cfg.Logger.Error(doing, "err", err)
+	return http.StatusInternalServerError, doing + " failed; see the log"
 }
 
 // errTooLarge is a body above the limit.

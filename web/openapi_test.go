@@ -16,6 +16,7 @@ import (
 
 	"frontdesk/call"
 	"frontdesk/routing"
+	"frontdesk/web"
 )
 
 // description is what the server says of itself.
@@ -103,6 +104,8 @@ func TestDescriptionNamesEveryField(t *testing.T) {
 	for name, typ := range map[string]reflect.Type{
 		"Record": reflect.TypeFor[call.Record](), "Talk": reflect.TypeFor[call.Talk](), "Leg": reflect.TypeFor[call.Leg](),
 		"Event": reflect.TypeFor[call.Event](), "Entry": reflect.TypeFor[call.Entry](),
+		"Check": reflect.TypeFor[web.Check](), "SetupStep": reflect.TypeFor[web.SetupStep](), "Mirror": reflect.TypeFor[web.MirrorStatus](),
+		"Identity": reflect.TypeFor[web.Identity](), "Progress": reflect.TypeFor[web.Progress](), "Finding": reflect.TypeFor[routing.Finding](),
 	} {
 		said := slices.Sorted(maps.Keys(schemas[name].(map[string]any)["properties"].(map[string]any)))
 		written := fields(typ)
@@ -191,7 +194,7 @@ func full() call.Record {
 	r.Facts = call.NewDocument(map[string]string{"caller": "+7"})
 	r.Trace = call.NewDocument([]routing.Step{{Step: "rule", Result: "support"}})
 	r.Timeline = []call.Event{{At: noon, Event: "INVITE"}}
-	r.Ledger = []call.Entry{{Step: "register", State: "done", Tries: 1, Error: "no", Next: noon}}
+	r.Ledger = []call.Entry{{Step: "register", Leg: 1, State: "done", Tries: 1, Error: "no", Next: noon}}
 	return r
 }
 

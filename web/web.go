@@ -105,6 +105,7 @@ type Config struct {
 	Explainer Explainer
 	Reloader  Reloader
 	Health    Health
+	Tools     Tools
 
 	// Hooks are handlers of others by their path. They take POST from
 	// everywhere and know by themselves whom to believe.
@@ -117,6 +118,8 @@ type Server struct {
 	handler http.Handler
 	metrics metrics
 	token   atomic.Pointer[[sha256.Size]byte] // its sum; nil: none is needed
+	busy    chan struct{}                     // held while a tool is used
+	ending  chan struct{}                     // closed when Run ends
 }
 
 // New makes a server; nothing is served before Run.
@@ -124,10 +127,12 @@ func New(cfg Config) (*Server, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	if cfg.Calls == nil || cfg.Explainer == nil || cfg.Reloader == nil || cfg.Health == nil || cfg.Metrics == nil {
+	t := cfg.Tools
+	if cfg.Calls == nil || cfg.Explainer == nil || cfg.Reloader == nil || cfg.Health == nil || cfg.Metrics == nil ||
+		t.Identifier == nil || t.Portal == nil || t.Mirror == nil {
 		return nil, errors.New("web: a service is missing in the configuration")
 	}
-	s := &Server{cfg: cfg, metrics: newMetrics()}
+	s := &Server{cfg: cfg, metrics: newMetrics(), busy: make(chan struct{}, 1), ending: make(chan struct{})}
 	s.SetToken(cfg.Token)
 	s.cfg.Token = "" // only its sum is kept
 	s.handler = s.protect(s.mux())
@@ -138,7 +143,7 @@ func New(cfg Config) (*Server, error) {
 func (s *Server) Handler() http.Handler { return s.handler }
 
 // Run serves until ctx ends, then lets requests in progress finish for up to
-// five seconds. End it last: /readyz should tell of draining while calls do.
+// five seconds; the long ones of the tools end at once. It may be called once. End it last: /readyz should tell of draining while calls do.
 func (s *Server) Run(ctx context.Context) error {
 	srv := &http.Server{
 		Handler:           s.handler,
@@ -156,6 +161,7 @@ func (s *Server) Run(ctx context.Context) error {
 		return fmt.Errorf("serve http: %w", err)
 	case <-ctx.Done():
 	}
+	close(s.ending)
 	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
 	defer cancel()
 	err := srv.Shutdown(grace)
@@ -189,6 +195,12 @@ func (s *Server) routes() []route {
 		{"GET", "/api/v1/calls/{id}", false, s.getCall},
 		{"POST", "/api/v1/explain", false, s.explain},
 		{"POST", "/api/v1/reload", false, s.reload},
+		{"GET", "/api/v1/instance", false, s.instance},
+		{"POST", "/api/v1/bitrix24/check", false, s.checkPortal},
+		{"POST", "/api/v1/bitrix24/setup", false, s.setupPortal},
+		{"POST", "/api/v1/bitrix24/lint", false, s.lintPortal},
+		{"GET", "/api/v1/mirror", false, s.mirror},
+		{"POST", "/api/v1/mirror/export", false, s.exportMirror},
 		{"GET", "/api/v1/openapi.json", false, s.openAPI},
 	}
 }

@@ -7,73 +7,74 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
-	"net/http"
-	"net/netip"
 	"slices"
 	"strings"
-	"text/tabwriter"
-	"time"
-	"unicode"
 
 	"github.com/spf13/cobra"
 
 	"frontdesk/cmd/frontdesk/config"
 	"frontdesk/crm"
+	"frontdesk/routing"
+	"frontdesk/store"
+	"frontdesk/web"
 )
 
 func newBitrix24(o *options) *cobra.Command {
-	cmd := &cobra.Command{Use: "bitrix24", Short: "Prepare and examine the portal"}
+	cmd := &cobra.Command{
+		Use:   "bitrix24",
+		Short: "Prepare and examine the portal",
+		Long: "Prepare and examine the portal. Where frontdesk serves by the same configuration it is asked to do that, by its\n" +
+			"API: it holds the tokens, and the portal's limit on requests. Else the command speaks with the portal itself.",
+	}
 	cmd.AddCommand(newBitrix24Setup(o), newBitrix24Check(o), newBitrix24Lint(o))
 	return cmd
 }
 
-// withPortal gives the portal's client to do. What goes wrong with the portal
-// is a finding, not a fault of the configuration.
-func withPortal(cmd *cobra.Command, o *options, do func(ctx context.Context, cfg *config.Config, portal *crm.Client) error) error {
+// withPortal gives do whoever takes care of the portal: the server that runs by
+// the configuration, else this process. tokens says that the application's
+// tokens are worth opening the store for. What goes wrong with the portal is a
+// finding, not a fault of the configuration.
+func withPortal(cmd *cobra.Command, o *options, tokens bool, do func(ctx context.Context, p web.Portal) error) error {
 	cfg, err := load(o, cmd.ErrOrStderr())
 	if err != nil {
 		return err
 	}
-	if serving(cmd.Context(), cfg.HTTP.Listen) {
-		modest(&cfg.CRM.Bitrix24.Rate)
+	if b := cfg.CRM.Bitrix24; b.Webhook.Reveal() == "" && b.App == nil {
+		return errors.New(noPortal)
 	}
-	portal, err := newDirectory(cfg, slog.New(slog.DiscardHandler))
+	s, err := seek(cmd, cfg, o)
 	if err != nil {
-		return fmt.Errorf("crm.bitrix24: %w", err)
+		return err
 	}
-	if portal == nil {
-		return errors.New("no portal is configured: set crm.bitrix24.webhook")
+	if s.standing == ours {
+		return finding(do(cmd.Context(), s))
 	}
-	defer portal.Close()
-	err = do(cmd.Context(), cfg, portal)
-	var exit *exitError
-	if err != nil && !errors.As(err, &exit) {
-		return &exitError{code: exitFindings, err: err}
+	tools := portalTools{config: func() *config.Config { return cfg }}
+	if tokens || cfg.CRM.Bitrix24.Webhook.Reveal() != "" {
+		client, end, err := openPortal(cmd.Context(), cfg, slog.New(slog.DiscardHandler))
+		if err != nil {
+			return err
+		}
+		tools.client = client
+		defer end()
 	}
-	return err
+	return finding(do(cmd.Context(), tools))
 }
 
-// serving reports whether a frontdesk answers at an address of http.listen.
-func serving(ctx context.Context, listen string) bool {
-	host, port, err := net.SplitHostPort(listen)
+// seek looks for the server of a configuration, and leaves it most of the
+// portal's limit. People are told of one that is not asked.
+func seek(cmd *cobra.Command, cfg *config.Config, o *options) (*server, error) {
+	s, err := findServer(cmd.Context(), cfg, o.config)
 	if err != nil {
-		return false
+		return nil, &exitError{exitFindings, err}
 	}
-	if ip, err := netip.ParseAddr(host); host == "" || err == nil && ip.IsUnspecified() {
-		host = "localhost"
+	if s.standing != absent {
+		modest(&cfg.CRM.Bitrix24.Rate)
 	}
-	ctx, cancel := context.WithTimeout(ctx, time.Second)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+net.JoinHostPort(host, port)+"/healthz", nil)
-	if err != nil {
-		return false
+	if remark := s.remark(); remark != "" {
+		fmt.Fprintln(cmd.ErrOrStderr(), "frontdesk:", printable(remark))
 	}
-	res, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return false
-	}
-	return res.Body.Close() == nil && res.StatusCode == http.StatusOK
+	return s, nil
 }
 
 // modest leaves most of the portal's limit to a frontdesk that serves: the
@@ -82,24 +83,65 @@ func modest(r *config.Rate) {
 	r.PerSecond, r.Burst = max(r.PerSecond/2, 1), max(r.Burst/5, 1)
 }
 
+// finding is an error as what a command has found, whoever it comes from.
+func finding(err error) error {
+	var exit *exitError
+	if err == nil || errors.As(err, &exit) {
+		return err
+	}
+	return &exitError{code: exitFindings, err: err}
+}
+
+// openPortal makes a client for one command: of the webhook, or, where there is
+// none, of the application, whose tokens are in the store; nil without any. end
+// is to be called.
+func openPortal(ctx context.Context, cfg *config.Config, log *slog.Logger) (client *crm.Client, end func(), err error) {
+	if cfg.CRM.Bitrix24.Webhook.Reveal() != "" || cfg.CRM.Bitrix24.App == nil {
+		client, err = newDirectory(cfg, log)
+		if err != nil || client == nil {
+			return nil, func() {}, err
+		}
+		return client, client.Close, nil
+	}
+	st, err := store.Open(ctx, cfg.Store.Reveal(), store.Options{Logger: log})
+	if err != nil {
+		return nil, nil, &exitError{exitFindings, fmt.Errorf("the tokens of the application are in the store: %w", err)}
+	}
+	closeStore := func() {
+		if err := st.Close(); err != nil {
+			log.Warn("the store was not closed", "error", err)
+		}
+	}
+	client, err = newPortal(cfg, st, log)
+	if err != nil {
+		closeStore()
+		return nil, nil, err
+	}
+	return client, func() {
+		client.Close()
+		closeStore()
+	}, nil
+}
+
 func newBitrix24Setup(o *options) *cobra.Command {
-	var options crm.SetupOptions
+	var options web.SetupOptions
 	cmd := &cobra.Command{
 		Use:   "setup",
 		Short: "Create the user fields and show them on the cards; what is there stays",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return withPortal(cmd, o, func(ctx context.Context, cfg *config.Config, portal *crm.Client) error {
-				options.Russian = strings.HasPrefix(cfg.Greeting.Language, "ru")
-				steps, err := portal.Setup(ctx, options)
+			return withPortal(cmd, o, true, func(ctx context.Context, p web.Portal) error {
+				steps, err := p.Setup(ctx, options)
 				if err != nil {
-					return fmt.Errorf("%w; %s", err, crm.Advice(err, ""))
+					return err
 				}
 				if err := writeSetup(cmd.OutOrStdout(), steps, o.json); err != nil {
 					return err
 				}
-				bad := slices.ContainsFunc(steps, func(s crm.SetupStep) bool { return s.State == crm.SetupConflict || s.State == crm.SetupFailed })
-				if bad && !options.DryRun {
+				bad := func(s web.SetupStep) bool {
+					return s.State == string(crm.SetupConflict) || s.State == string(crm.SetupFailed)
+				}
+				if slices.ContainsFunc(steps, bad) && !options.DryRun {
 					return &exitError{code: exitFindings}
 				}
 				return nil
@@ -111,34 +153,39 @@ func newBitrix24Setup(o *options) *cobra.Command {
 	return cmd
 }
 
-func writeSetup(w io.Writer, steps []crm.SetupStep, asJSON bool) error {
+func writeSetup(w io.Writer, steps []web.SetupStep, asJSON bool) error {
 	if asJSON {
 		return printJSON(w, struct {
-			Steps []crm.SetupStep `json:"steps"`
+			Steps []web.SetupStep `json:"steps"`
 		}{steps})
 	}
-	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
+	t := newTable(w)
 	for _, s := range steps {
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", s.State, s.Object, cmp.Or(s.Field, "card"), printable(s.Text))
+		t.row(s.State, s.Object, cmp.Or(s.Field, "card"), s.Text)
 		if s.Advice != "" {
-			fmt.Fprintf(t, "\t\t\t%s\n", s.Advice)
+			t.row("", "", "", s.Advice)
 		}
 	}
-	return t.Flush()
+	return t.end()
 }
 
 func newBitrix24Check(o *options) *cobra.Command {
 	return &cobra.Command{
 		Use:   "check",
 		Short: "Try every credential, permission and method that will be used, and say what to do about failures",
-		Args:  cobra.NoArgs,
+		Long: "Try every credential, permission and method that will be used, and say what to do about failures. Nothing is\n" +
+			"written into the portal. The tokens of an OAuth application are with frontdesk serve, which must run for it.",
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return withPortal(cmd, o, func(ctx context.Context, cfg *config.Config, portal *crm.Client) error {
-				checks := portal.Check(ctx, needs(cfg))
+			return withPortal(cmd, o, false, func(ctx context.Context, p web.Portal) error {
+				checks, err := p.Check(ctx)
+				if err != nil {
+					return err
+				}
 				if err := writeChecks(cmd.OutOrStdout(), checks, o.json); err != nil {
 					return err
 				}
-				if slices.ContainsFunc(checks, func(c crm.Check) bool { return !c.OK }) {
+				if slices.ContainsFunc(checks, func(c web.Check) bool { return !c.OK }) {
 					return &exitError{code: exitFindings}
 				}
 				return nil
@@ -147,41 +194,67 @@ func newBitrix24Check(o *options) *cobra.Command {
 	}
 }
 
-// needs are what the configuration wants of the portal.
-func needs(cfg *config.Config) crm.Needs {
-	log := cfg.CallLog.Enabled
-	return crm.Needs{
-		CallLog: log, Recordings: cfg.Recordings.Mode == "upload", Tasks: log && cfg.CallLog.Tasks,
-		Heads: log && cfg.CallLog.MissedOwner == "head",
-	}
-}
-
-func writeChecks(w io.Writer, checks []crm.Check, asJSON bool) error {
+func writeChecks(w io.Writer, checks []web.Check, asJSON bool) error {
 	if asJSON {
 		return printJSON(w, struct {
-			Checks []crm.Check `json:"checks"`
+			Checks []web.Check `json:"checks"`
 		}{checks})
 	}
-	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
+	t := newTable(w)
 	for _, c := range checks {
 		state := "good"
 		if !c.OK {
 			state = "BAD"
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", state, c.Credential, c.Method, c.For)
+		t.row(state, c.Credential, c.Method, c.For)
 		if !c.OK {
-			fmt.Fprintf(t, "\t\t\t%s\n\t\t\t%s\n", printable(c.Problem), c.Advice)
+			t.row("", "", "", c.Problem)
+			t.row("", "", "", c.Advice)
 		}
 	}
-	return t.Flush()
+	return t.end()
 }
 
-// printable drops what could move a terminal's cursor.
-func printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		if unicode.IsPrint(r) {
-			return r
-		}
-		return -1
-	}, s)
+func newBitrix24Lint(o *options) *cobra.Command {
+	return &cobra.Command{
+		Use:   "lint",
+		Short: "Report what would misroute, before it does",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return withPortal(cmd, o, true, func(ctx context.Context, p web.Portal) error {
+				bars := bars{w: cmd.ErrOrStderr()}
+				findings, err := p.Lint(ctx, bars.show)
+				bars.end()
+				if err != nil {
+					return err
+				}
+				if err := writeFindings(cmd.OutOrStdout(), findings, o.json); err != nil {
+					return err
+				}
+				if len(findings) > 0 {
+					return &exitError{code: exitFindings}
+				}
+				return nil
+			})
+		},
+	}
+}
+
+func writeFindings(w io.Writer, findings []routing.Finding, asJSON bool) error {
+	if !asJSON {
+		return routing.WriteFindings(w, findings)
+	}
+	return printJSON(w, struct {
+		Findings []routing.Finding `json:"findings"`
+	}{findings})
+}
+
+// said is an error's text as people should read it: without the class that the
+// API tells errors apart by.
+func said(err error) string {
+	text := err.Error()
+	for _, class := range []error{web.ErrNotHere, web.ErrPortal} {
+		text = strings.TrimPrefix(text, class.Error()+": ")
+	}
+	return printable(text)
 }

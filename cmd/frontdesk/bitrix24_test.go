@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"flag"
-	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
@@ -14,7 +13,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"frontdesk/cmd/frontdesk/config"
 	"frontdesk/crm/crmtest"
 )
 
@@ -28,7 +26,16 @@ type desk struct {
 	config string
 }
 
+// newDesk writes a configuration that nobody serves by. more is further keys.
 func newDesk(t *testing.T, more string) *desk {
+	t.Helper()
+	return newDeskOf(t, func(portal string) string {
+		return more + "\nhttp: {listen: \"127.0.0.1:0\"}\ncrm: {bitrix24: {webhook: \"" + portal + "/rest/1/" + secret + "/\"}}\n"
+	})
+}
+
+// newDeskOf writes a configuration with further keys, given the portal's URL.
+func newDeskOf(t *testing.T, more func(portal string) string) *desk {
 	t.Helper()
 	d := &desk{portal: crmtest.New(crmtest.Options{Secret: secret})}
 	server := httptest.NewServer(d.portal)
@@ -37,16 +44,28 @@ func newDesk(t *testing.T, more string) *desk {
 		server.Close()
 	})
 	d.config = filepath.Join(t.TempDir(), "frontdesk.yaml")
-	text := `trunks: {carrier: {sources: [127.0.0.1]}}
+	d.write(t, `trunks: {carrier: {sources: [127.0.0.1]}}
 pbx: {sip: ["sip:127.0.0.1:5070"], extensions: [100-299], queues: [800-899]}
 rules: [{name: all, default: "800"}]
-` + more + `
-crm: {bitrix24: {webhook: "` + server.URL + `/rest/1/` + secret + `/"}}
-`
+`+more(server.URL))
+	return d
+}
+
+func (d *desk) write(t *testing.T, text string) {
+	t.Helper()
 	if err := os.WriteFile(d.config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return d
+}
+
+// edit replaces something in the configuration.
+func (d *desk) edit(t *testing.T, old, text string) {
+	t.Helper()
+	b, err := os.ReadFile(d.config)
+	if err != nil || !strings.Contains(string(b), old) {
+		t.Fatalf("no %q to replace: %v", old, err)
+	}
+	d.write(t, strings.Replace(string(b), old, text, 1))
 }
 
 // run runs a command and gives what it printed and its exit status.
@@ -193,40 +212,11 @@ func TestBitrix24OfAPortalInTrouble(t *testing.T) {
 	}
 }
 
-// Commands leave the portal's limit to a frontdesk that runs beside them.
-func TestServingIsSeen(t *testing.T) {
-	t.Parallel()
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path != "/healthz" {
-			w.WriteHeader(http.StatusNotFound)
-		}
-	}))
-	addr := server.Listener.Addr().String()
-	if !serving(t.Context(), addr) || serving(t.Context(), "nonsense") {
-		t.Error("a server is not seen, or one that is not there is")
-	}
-	server.Close()
-	if serving(t.Context(), addr) {
-		t.Error("a server that has gone is seen")
-	}
-	rate := config.Rate{PerSecond: 2, Burst: 40}
-	if modest(&rate); rate != (config.Rate{PerSecond: 1, Burst: 8}) {
-		t.Errorf("rate %+v", rate)
-	}
-}
-
 // A rule names a field, and the portal is asked for it.
 func TestExplainByFieldOfTheCRM(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t, "")
-	text, err := os.ReadFile(d.config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	rule := `rules: [{name: vip, default: "801", when: 'crm.field("UF_CRM_VIP") == true and crm.field("SOURCE_ID") in ["WEB", "CALL"]'}, {name`
-	if err := os.WriteFile(d.config, []byte(strings.Replace(string(text), "rules: [{name", rule, 1)), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	d.edit(t, "rules: [{name", `rules: [{name: vip, default: "801", when: 'crm.field("UF_CRM_VIP") == true and crm.field("SOURCE_ID") in ["WEB", "CALL"]'}, {name`)
 	d.portal.AddUser(crmtest.User{ID: 17, FirstName: "Анна", Extension: "201"})
 	d.portal.AddUserField("CRM_CONTACT", crmtest.UserField{Name: "UF_CRM_VIP", Type: "boolean"})
 	for number, fields := range map[string]map[string]any{

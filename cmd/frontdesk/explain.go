@@ -3,9 +3,11 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -13,15 +15,18 @@ import (
 	"frontdesk/b2bua"
 	"frontdesk/cmd/frontdesk/config"
 	"frontdesk/routing"
+	"frontdesk/web"
 )
 
 func newExplain(o *options) *cobra.Command {
-	var q b2bua.Query
+	var q web.Query
 	var at, facts string
 	cmd := &cobra.Command{
 		Use:   "explain --from NUMBER --to DID",
 		Short: "Decide a call without making it, and show every step",
-		Args:  cobra.NoArgs,
+		Long: "Decide a call without making it, and show every step. Where frontdesk serves by the same configuration it is\n" +
+			"asked, and decides as it would a call now. Else this is by the file: without sticky bindings and the mirror.",
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, err := load(o, cmd.ErrOrStderr())
 			if err != nil {
@@ -32,7 +37,7 @@ func newExplain(o *options) *cobra.Command {
 					return fmt.Errorf("--at wants a time such as 2026-03-01T12:00:00+03:00, not %q", at)
 				}
 			}
-			d, err := explain(cmd.Context(), cfg, q, facts)
+			d, err := explain(cmd, o, cfg, q, facts)
 			if err != nil {
 				return err
 			}
@@ -56,7 +61,8 @@ func newExplain(o *options) *cobra.Command {
 	return cmd
 }
 
-func explain(ctx context.Context, cfg *config.Config, q b2bua.Query, factsFile string) (routing.Decision, error) {
+// explain decides by facts, by asking the server, or else by itself.
+func explain(cmd *cobra.Command, o *options, cfg *config.Config, q web.Query, factsFile string) (routing.Decision, error) {
 	if factsFile != "" {
 		f, err := readFacts(factsFile)
 		if err != nil {
@@ -64,25 +70,48 @@ func explain(ctx context.Context, cfg *config.Config, q b2bua.Query, factsFile s
 		}
 		return cfg.Plan.Decide(f), nil
 	}
-	if q.Trunk == "" && len(cfg.Trunks) == 1 {
-		q.Trunk = cfg.Trunks[0].Name
+	if strings.TrimSpace(q.To) == "" {
+		return routing.Decision{}, errors.New("--to wants the called number")
 	}
-	quiet := slog.New(slog.DiscardHandler)
-	directory, err := newDirectory(cfg, quiet)
+	s, err := seek(cmd, cfg, o)
 	if err != nil {
 		return routing.Decision{}, err
 	}
+	if s.standing == ours {
+		d, err := s.Explain(cmd.Context(), q)
+		return d, finding(err)
+	}
+	return explainAlone(cmd.Context(), cfg, q)
+}
+
+// explainAlone decides by the configuration and the portal, without anything
+// that a server holds.
+func explainAlone(ctx context.Context, cfg *config.Config, q web.Query) (routing.Decision, error) {
+	quiet := slog.New(slog.DiscardHandler)
+	portal, end, err := openPortal(ctx, cfg, quiet)
+	if err != nil {
+		return routing.Decision{}, err
+	}
+	defer end()
 	settings, err := newSettings(cfg, newNumbers(cfg), b2bua.NewNodes(cfg.PBX.SIP, quiet))
 	if err != nil {
 		return routing.Decision{}, err
 	}
 	deps := b2bua.Deps{Logger: quiet}
-	if directory != nil {
-		defer directory.Close()
-		deps.Directory, deps.Staff = directory, directory
+	if portal != nil {
+		deps.Directory, deps.Staff = portal, portal
 	}
-	_, d := b2bua.NewAgent(deps, settings).Explain(ctx, q)
-	return d, nil
+	return decide(ctx, b2bua.NewAgent(deps, settings), cfg, q), nil
+}
+
+// decide has an agent decide a call that is not made. Where there is one trunk
+// it comes by that.
+func decide(ctx context.Context, agent *b2bua.Agent, cfg *config.Config, q web.Query) routing.Decision {
+	if q.Trunk == "" && len(cfg.Trunks) == 1 {
+		q.Trunk = cfg.Trunks[0].Name
+	}
+	_, d := agent.Explain(ctx, b2bua.Query(q))
+	return d
 }
 
 func readFacts(path string) (routing.Facts, error) {

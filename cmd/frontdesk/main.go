@@ -58,11 +58,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return 0
 	case errors.As(err, &exit):
 		if exit.err != nil {
-			fmt.Fprintln(stderr, "frontdesk:", exit.err)
+			fmt.Fprintln(stderr, "frontdesk:", said(exit.err))
 		}
 		return exit.code
 	default:
-		fmt.Fprintln(stderr, "frontdesk:", err)
+		fmt.Fprintln(stderr, "frontdesk:", said(err))
 		return exitConfig
 	}
 }

@@ -4,18 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/url"
 	"time"
 
-	"github.com/schollz/progressbar/v3"
 	"github.com/spf13/cobra"
 
-	"frontdesk/call"
 	"frontdesk/cmd/frontdesk/config"
 	"frontdesk/crm"
 	"frontdesk/store"
+	"frontdesk/web"
 )
 
 // Polling for offline events: the portal keeps them, so that it may be slow.
@@ -74,15 +72,15 @@ func newMirrorCommand(o *options) *cobra.Command {
 		Use:   "export",
 		Short: "Read all contacts, companies, leads and employees into the store",
 		Long: "Read all contacts, companies, leads and employees into the store, before serve takes calls. Interrupted, it\n" +
-			"goes on where it stopped. It takes half of the requests that crm.bitrix24.rate allows. While serve runs it is\n" +
-			"not needed: serve exports by itself, and holds the SQLite file.",
+			"goes on where it stopped. It takes half of the requests that crm.bitrix24.rate allows. Where serve runs it is\n" +
+			"asked to read everything anew, and goes on when the command is interrupted.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, err := load(o, cmd.ErrOrStderr())
 			if err != nil {
 				return err
 			}
-			size, err := export(cmd.Context(), cfg, newLogger(cfg.Log, cmd.ErrOrStderr()), cmd.ErrOrStderr())
+			size, err := export(cmd, o, cfg)
 			if err != nil {
 				return err
 			}
@@ -97,8 +95,25 @@ func newMirrorCommand(o *options) *cobra.Command {
 	return cmd
 }
 
-// export reads the portal into the store, with a progress bar on w.
-func export(ctx context.Context, cfg *config.Config, log *slog.Logger, w io.Writer) (size crm.MirrorSize, err error) {
+// export has the portal read into the store: by the server that holds it, else
+// by this process. A progress bar is shown.
+func export(cmd *cobra.Command, o *options, cfg *config.Config) (web.MirrorSize, error) {
+	bars := &bars{w: cmd.ErrOrStderr()}
+	defer bars.end()
+	s, err := findServer(cmd.Context(), cfg, o.config)
+	if err != nil {
+		return web.MirrorSize{}, &exitError{exitFindings, err}
+	}
+	if s.standing == ours || s.standing == outdated { // the store is the server's in any case
+		status, err := s.Export(cmd.Context(), bars.show)
+		return status.MirrorSize, finding(err)
+	}
+	size, err := exportAlone(cmd.Context(), cfg, newLogger(cfg.Log, cmd.ErrOrStderr()), func(p crm.Progress) { bars.show(exportProgress(p)) })
+	return web.MirrorSize(size), err
+}
+
+// exportAlone reads the portal into the store.
+func exportAlone(ctx context.Context, cfg *config.Config, log *slog.Logger, progress func(crm.Progress)) (size crm.MirrorSize, err error) {
 	st, err := store.Open(ctx, cfg.Store.Reveal(), store.Options{Logger: log})
 	if err != nil {
 		return size, &exitError{exitFindings, err}
@@ -109,46 +124,18 @@ func export(ctx context.Context, cfg *config.Config, log *slog.Logger, w io.Writ
 		return size, err
 	}
 	if portal == nil {
-		return size, errors.New("no portal is configured: set crm.bitrix24.webhook")
+		return size, errors.New(noPortal)
 	}
 	defer portal.Close()
-	bar := &exportBar{w: w}
-	m, err := newMirror(cfg, portal, st, log, bar.show)
+	m, err := newMirror(cfg, portal, st, log, progress)
 	if err != nil {
 		return size, err
 	}
 	if err = m.Load(ctx); err == nil {
 		err = m.Export(ctx)
 	}
-	bar.end()
 	if err != nil {
 		return size, &exitError{exitFindings, fmt.Errorf("%w; what was read is kept: run it again to go on", err)}
 	}
 	return m.Size(), nil
-}
-
-// exportBar shows the progress of an export, a bar for each kind.
-type exportBar struct {
-	w    io.Writer
-	kind call.Kind
-	bar  *progressbar.ProgressBar
-}
-
-func (b *exportBar) show(p crm.Progress) {
-	if b.bar == nil || b.kind != p.Kind {
-		b.end()
-		b.kind = p.Kind
-		b.bar = progressbar.NewOptions(max(p.Last, 1),
-			progressbar.OptionSetWriter(b.w), progressbar.OptionSetDescription(string(p.Kind)),
-			progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionSetPredictTime(true))
-	}
-	_ = b.bar.Set(min(p.At, max(p.Last, 1))) // a bar that cannot be drawn is no reason to stop
-}
-
-func (b *exportBar) end() {
-	if b.bar != nil {
-		_ = b.bar.Finish() // see show
-		_, _ = fmt.Fprintln(b.w)
-	}
-	b.bar = nil
 }

@@ -210,7 +210,7 @@ func (s *system) newWeb(ctx context.Context, cfg *config.Config) (*web.Server, e
 	}
 	server, err := web.New(web.Config{
 		Listener: l, Token: cfg.HTTP.Token.Reveal(), Version: version(), Logger: s.log, Metrics: registry,
-		Calls: s.ring, Explainer: s, Reloader: s, Health: s, Hooks: s.state.hooks(cfg, s.crm),
+		Calls: s.ring, Explainer: s, Reloader: s, Health: s, Tools: s.tools(), Hooks: s.state.hooks(cfg, s.crm),
 	})
 	if err != nil {
 		return nil, errors.Join(err, l.Close())
@@ -369,10 +369,5 @@ func (s *system) collectors() []prometheus.Collector {
 
 // Explain answers the API's question as a live call would be decided.
 func (s *system) Explain(ctx context.Context, q web.Query) (routing.Decision, error) {
-	cfg := s.live.Load().cfg
-	if q.Trunk == "" && len(cfg.Trunks) == 1 {
-		q.Trunk = cfg.Trunks[0].Name
-	}
-	_, d := s.agent.Explain(ctx, b2bua.Query(q))
-	return d, nil
+	return decide(ctx, s.agent, s.live.Load().cfg, q), nil
 }

@@ -143,14 +143,14 @@ func newTTS(o *options) *cobra.Command {
 }
 
 func renderAll(ctx context.Context, cfg *config.Config, w io.Writer, log *slog.Logger) error {
-	directory, err := newDirectory(cfg, log)
+	directory, end, err := openPortal(ctx, cfg, log)
 	if err != nil {
 		return err
 	}
 	if directory == nil {
-		return fmt.Errorf("no portal is configured (crm.bitrix24.webhook): there are no employees to greet for")
+		return fmt.Errorf("%s; there are no employees to greet for", noPortal)
 	}
-	defer directory.Close()
+	defer end()
 	if err := directory.LoadEmployees(ctx); err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"io"
 	"os"
@@ -38,6 +39,7 @@ func Parse(name string, text []byte, env func(string) (string, bool)) (*Config, 
 	src := newSource(name, clean)
 	rep := newReport(src)
 	c := Defaults()
+	c.Sum = fmt.Sprintf("%x", sha256.Sum256(text))
 	root := parse(src, clean, rep)
 	if root == nil {
 		return c, rep.done()

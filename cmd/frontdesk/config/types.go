@@ -21,6 +21,8 @@ type Config struct {
 	Plan *routing.Plan `yaml:"-"`
 	// The loaded timezone.
 	Zone *time.Location `yaml:"-"`
+	// SHA-256 of the file's text, in hex.
+	Sum string `yaml:"-"`
 }
 
 // Edge is where frontdesk listens.
