@@ -19,6 +19,7 @@ type API struct {
 	state  *State
 	routes map[string]route
 	key    []byte // signs tokens
+	feed   *Feed  // whose knobs are shown; may be nil
 
 	mu      sync.Mutex
 	clients map[string]*session
@@ -51,6 +52,10 @@ func NewAPI(s *State, clients ...Client) *API {
 // Close lets go of the requests and connections that are held. The API is of no
 // use afterwards.
 func (a *API) Close() { a.once.Do(func() { close(a.closed) }) }
+
+// ShowKnobs shows the knobs of a CDR socket at /_sandbox/cdr. It is called
+// before the API serves.
+func (a *API) ShowKnobs(f *Feed) { a.feed = f }
 
 // route is one operation of the API.
 type route struct {

@@ -17,6 +17,9 @@ type Behaviour struct {
 
 	Early bool // sends 183 and its tone before the answer, in place of 180
 	Late  bool // after the answer it offers anew by a re-INVITE without a description
+
+	Poll *Poll // the number is a queue or a ring group
+	Menu *Menu // the number is an IVR
 }
 
 // Then is what a number does once it has rung. At most one of the first four is
@@ -27,8 +30,43 @@ type Then struct {
 	NoAnswer bool   // rings for ever
 	Redirect string // 302 to another number of this PBX, or a whole sip URI
 
+	Forward string // when it refuses or has rung for Ring: another number, or Mailbox
+
 	HangUp time.Duration // after the answer: hangs up after so long; 0: does not
 	Refer  string        // after the answer: transfers the caller there (REFER), as Redirect
+	Move   *Move         // after the answer: transfers the caller inside the PBX
+}
+
+// Mailbox is where Forward leads to the number's own voicemail.
+const Mailbox = "voicemail"
+
+// Move is a transfer inside the PBX. The caller stays in the same SIP dialog,
+// as with 3CX, and hears another tone.
+type Move struct {
+	To    string
+	After time.Duration // of talk
+
+	Attended bool          // asks first, while the caller waits
+	Talk     time.Duration // how long the two talk then
+	Patience time.Duration // how long To may ring before the call comes back; 20 s if 0
+}
+
+// Poll makes a number a queue: it answers at once and rings its agents in turn,
+// each of whom does with the call as the behaviour of their own number says.
+type Poll struct {
+	Agents   []string
+	Ring     time.Duration // for so long each, or all; 20 s if 0
+	All      bool          // all at once
+	Rounds   int           // then Overflow; 0: for ever
+	Overflow string        // another number; empty: the queue hangs up
+	Group    bool          // a ring group: it does not answer before an agent does
+}
+
+// Menu makes a number an IVR: it answers and waits for a key.
+type Menu struct {
+	Keys map[string]string // the number a key leads to; others are passed over
+	Wait time.Duration     // so long, then Else; 0: for ever
+	Else string            // another number; empty: it hangs up
 }
 
 // Refuse is the behaviour of a number that refuses: "busy", "decline",
@@ -62,41 +100,8 @@ func ToneOf(number string) int {
 	return 440 + 80*(((n-201)%tones+tones)%tones)
 }
 
-// act is the life of one call to a number.
-func (p *PBX) act(ctx context.Context, b Behaviour, c *siptest.Call) error {
-	if b.Silent {
-		<-ctx.Done()
-		return nil
-	}
-	if err := p.ring(ctx, b, c); err != nil {
-		return err
-	}
-	switch {
-	case b.Code != 0:
-		return c.Reject(b.Code)
-	case b.Redirect != "":
-		return c.Redirect(p.uri(b.Redirect))
-	}
-	if err := c.Answer(ctx); err != nil {
-		return err
-	}
-	if err := c.Tone(ctx, b.Tone); err != nil {
-		return err
-	}
-	if b.Late {
-		if err := c.ReinviteLate(ctx); err != nil {
-			return err
-		}
-	}
-	if b.Refer != "" {
-		_, err := c.Transfer(ctx, p.uri(b.Refer))
-		return err
-	}
-	return rest(ctx, b.HangUp)
-}
-
-// ring is what happens before a number decides.
-func (p *PBX) ring(ctx context.Context, b Behaviour, c *siptest.Call) error {
+// ring is what a telephone does before it decides.
+func ring(ctx context.Context, b Behaviour, c *siptest.Call) error {
 	switch {
 	case b.Early && len(c.Invite().SDP) > 0:
 		if err := c.Early(); err != nil {
@@ -109,13 +114,6 @@ func (p *PBX) ring(ctx context.Context, b Behaviour, c *siptest.Call) error {
 		if err := c.Ring(); err != nil {
 			return err
 		}
-	}
-	if b.NoAnswer {
-		<-ctx.Done()
-		return context.Cause(ctx)
-	}
-	if b.Ring > 0 {
-		return rest(ctx, b.Ring)
 	}
 	return nil
 }

@@ -2,12 +2,10 @@ package pbxtest
 
 import (
 	"bytes"
-	"encoding/json"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
-	"slices"
 	"strings"
 	"time"
 )
@@ -16,7 +14,7 @@ import (
 // Latency comes before whatever Kind does.
 type Fault struct {
 	Kind    FaultKind     `json:"kind"`
-	Latency time.Duration `json:"-"`
+	Latency time.Duration `json:"-"`                // in JSON "latency": "3s"
 	Path    string        `json:"path,omitempty"`   // only requests whose path has this in it
 	Method  string        `json:"method,omitempty"` // only of this HTTP method
 	After   int           `json:"after,omitempty"`  // so many requests are answered first
@@ -187,39 +185,4 @@ func (t *truncating) send(w http.ResponseWriter) {
 		max(t.status, 200), t.header.Get("Content-Type"), t.body.Len(), t.body.Bytes()[:t.body.Len()/2])
 	_ = rw.Flush() // a client that has gone needs no answer
 	_ = conn.Close()
-}
-
-// MarshalJSON writes the latency the way the knobs read it.
-func (f Fault) MarshalJSON() ([]byte, error) {
-	type plain Fault
-	latency := ""
-	if f.Latency > 0 {
-		latency = f.Latency.String()
-	}
-	return json.Marshal(struct {
-		plain
-		Latency string `json:"latency,omitempty"`
-	}{plain(f), latency})
-}
-
-// UnmarshalJSON reads a fault: durations are written as 250ms or 3s.
-func (f *Fault) UnmarshalJSON(data []byte) error {
-	type plain Fault
-	var in struct {
-		plain
-		Latency string `json:"latency"`
-	}
-	if err := json.Unmarshal(data, &in); err != nil {
-		return err
-	}
-	*f = Fault(in.plain)
-	if f.Kind != "" && f.Kind != Heal && !slices.Contains(FaultKinds(), f.Kind) {
-		return fmt.Errorf("no fault is named %q; there are %v", f.Kind, FaultKinds())
-	}
-	if in.Latency == "" {
-		return nil
-	}
-	d, err := time.ParseDuration(in.Latency)
-	f.Latency = d
-	return err
 }

@@ -1,6 +1,7 @@
 package pbxtest
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -22,15 +23,23 @@ type Config struct {
 	Numbers map[string]Behaviour // extensions and queues; others are refused with 404
 	Default *Behaviour           // what numbers that are not listed do; nil: 404
 	Logger  *slog.Logger
+
+	State  *State            // what it knows and accounts for; nil: one of its own. Numbers that it lacks are added
+	Trunk  string            // from which calls come in; "10000" if empty
+	Trunks map[string]string // where trunks lead, host:port by number; see Dial
 }
 
 // PBX is a SIP endpoint with numbers. It is safe for concurrent use.
 type PBX struct {
 	Phone  *siptest.Phone // its user agent: calls out of the PBX, ladder, ports
+	state  *State
 	logger *slog.Logger
 	dead   *atomic.Bool
+	trunk  string
+	out    sync.WaitGroup // calls out of the PBX
 
 	mu      sync.Mutex
+	trunks  map[string]string
 	numbers map[string]Behaviour
 	other   Behaviour
 	calls   []*Call
@@ -51,8 +60,8 @@ func (c *Call) FrontdeskCall() string { return c.Invite.Header("X-Frontdesk-Call
 // New opens a PBX's port. Nothing is answered before Run.
 func New(ctx context.Context, cfg Config) (*PBX, error) {
 	p := &PBX{
-		logger: cfg.Logger, dead: &atomic.Bool{}, numbers: maps.Clone(cfg.Numbers),
-		other: Refuse("unknown"), changed: make(chan struct{}),
+		logger: cfg.Logger, dead: &atomic.Bool{}, numbers: maps.Clone(cfg.Numbers), trunks: maps.Clone(cfg.Trunks),
+		other: Refuse("unknown"), changed: make(chan struct{}), state: cfg.State, trunk: cmp.Or(cfg.Trunk, "10000"),
 	}
 	if p.logger == nil {
 		p.logger = slog.New(slog.DiscardHandler)
@@ -71,17 +80,40 @@ func New(ctx context.Context, cfg Config) (*PBX, error) {
 		return nil, fmt.Errorf("sandbox PBX: %w", err)
 	}
 	p.Phone = phone
+	if p.state == nil {
+		p.state = NewState(StateConfig{})
+	}
+	p.state.know(p.trunk, p.numbers)
+	p.state.serveCalls(p.originate)
 	return p, nil
 }
 
 // Run makes the PBX work until ctx ends.
-func (p *PBX) Run(ctx context.Context) error { return p.Phone.Run(ctx) }
+func (p *PBX) Run(ctx context.Context) error {
+	err := p.Phone.Run(ctx)
+	p.out.Wait()
+	return err
+}
+
+// State is what the PBX knows and has accounted for.
+func (p *PBX) State() *State { return p.state }
+
+// SetTrunk says where a trunk leads: host:port.
+func (p *PBX) SetTrunk(number, node string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.trunks == nil {
+		p.trunks = map[string]string{}
+	}
+	p.trunks[number] = node
+}
 
 // URI is the node's SIP address, as frontdesk's configuration wants it.
 func (p *PBX) URI() string { return p.Phone.URI("") }
 
 // Set gives a number a behaviour, from the next call on.
 func (p *PBX) Set(number string, b Behaviour) {
+	p.state.know(p.trunk, map[string]Behaviour{number: b})
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.numbers[number] = b
@@ -131,26 +163,33 @@ func nth(calls []*Call, number string, n int) *Call {
 func (p *PBX) serve(ctx context.Context, in *siptest.Call) {
 	c := &Call{At: time.Now(), Invite: in.Invite(), Call: in}
 	c.Number = c.Invite.RequestURI.User
-	b := p.note(c)
-	if b.Tone == 0 {
-		b.Tone = ToneOf(c.Number)
-	}
-	if err := p.act(ctx, b, in); err != nil && !normal(err) {
+	p.note(c)
+	if err := p.visit(ctx, c); err != nil && !normal(err) {
 		p.logger.Warn("sandbox PBX", "number", c.Number, "error", err)
 	}
 }
 
-// note keeps a call and gives its number's behaviour.
-func (p *PBX) note(c *Call) Behaviour {
+// note keeps a call.
+func (p *PBX) note(c *Call) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.calls = append(p.calls, c)
 	close(p.changed)
 	p.changed = make(chan struct{})
-	if b, ok := p.numbers[c.Number]; ok {
-		return b
+}
+
+// behaviour is what a number does.
+func (p *PBX) behaviour(number string) Behaviour {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	b, ok := p.numbers[number]
+	if !ok {
+		b = p.other
 	}
-	return p.other
+	if b.Tone == 0 {
+		b.Tone = ToneOf(number)
+	}
+	return b
 }
 
 // normal reports whether a call merely ended while a number was doing

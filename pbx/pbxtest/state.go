@@ -300,3 +300,38 @@ func (t *table) keyed(args map[string]string) Row {
 	}
 	return t.get(id)
 }
+
+// know adds the numbers that a PBX of phones has and the state lacks.
+func (s *State) know(trunk string, numbers map[string]Behaviour) {
+	for _, n := range slices.Sorted(maps.Keys(numbers)) {
+		b := numbers[n]
+		switch {
+		case s.has(n) || b.Code == 404:
+		case b.Menu != nil:
+			s.AddReceptionist(n, n)
+		case b.Poll != nil && b.Poll.Group:
+			s.AddRingGroup(Group{Number: n, Name: n, Members: b.Poll.Agents})
+		case b.Poll != nil:
+			s.AddQueue(Group{Number: n, Name: n, Members: b.Poll.Agents})
+		default:
+			s.AddUser(User{Number: n, FirstName: n, Unregistered: b.Code == 480})
+		}
+	}
+	if !s.has(trunk) {
+		s.AddTrunk(Trunk{Number: trunk, Name: "frontdesk"})
+	}
+}
+
+func (s *State) has(number string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	kind, _ := s.kind(number)
+	return kind != "None"
+}
+
+// serveCalls says how calls are made that a client of the API asks for.
+func (s *State) serveCalls(makes func(dn, destination string) error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.makes = makes
+}

@@ -12,7 +12,7 @@ import (
 type Track struct {
 	state *State
 	a     Account
-	at    []int // participant of each of a.Legs; 0: gone
+	at    []int // participant of each of a.Legs; 0: none
 	from  int   // the caller's participant
 	live  Row   // its line of ActiveCalls
 	over  bool
@@ -65,11 +65,15 @@ func (t *Track) Ring(number string, kind Kind, how How) {
 	l := Leg{Party: Party{Number: number}, Kind: kind, How: how, Rang: s.now()}
 	_, l.Name = s.kind(number)
 	t.a.Legs = append(t.a.Legs, l)
-	dn := number
-	if kind == Line {
-		dn = t.a.Trunk
+	at := 0
+	switch kind {
+	case LineSet:
+	case Line:
+		at = s.enter(t, t.a.Trunk, "Ringing", t.a.Caller)
+	default:
+		at = s.enter(t, number, "Ringing", t.a.Caller)
 	}
-	t.at = append(t.at, s.enter(t, dn, "Ringing", t.a.Caller))
+	t.at = append(t.at, at)
 	t.status("Routing", number, l.Name)
 }
 
@@ -117,10 +121,9 @@ func (t *Track) Back(number string) {
 }
 
 func (t *Track) leave(i int) {
-	if t.at[i] != 0 {
+	if t.a.Legs[i].Ended.IsZero() {
 		t.a.Legs[i].Ended = t.state.now()
 		t.state.exit(t.at[i])
-		t.at[i] = 0
 	}
 }
 
@@ -146,7 +149,7 @@ func (t *Track) End(e End) Account {
 // last is the newest stop with a number that the call has not left, -1 if none.
 func (t *Track) last(number string) int {
 	for i := len(t.at) - 1; i >= 0; i-- {
-		if t.a.Legs[i].Number == number && t.at[i] != 0 {
+		if t.a.Legs[i].Number == number && t.a.Legs[i].Ended.IsZero() {
 			return i
 		}
 	}
