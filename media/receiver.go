@@ -20,9 +20,15 @@ type receiver struct {
 	latch  bool // the peer's address is still to be learnt
 	events eventReceiver
 	tones  *detector // in-band digits, nil if not wanted
-	heard  func(payload uint8, body []byte)
+	ears   ears
 	route  *route // where audio goes, nil if nowhere
 	stats  heard
+}
+
+// ears are those who listen in.
+type ears struct {
+	heard func(payload uint8, body []byte)
+	track *track // of a recorder
 }
 
 // heard is what has come in.
@@ -80,7 +86,7 @@ func (r *receiver) admit() error {
 	}
 	r.tones = nil
 	switch {
-	case r.latch || r.heard != nil || r.route != nil:
+	case r.latch || r.ears.heard != nil || r.ears.track != nil || r.route != nil:
 		return r.sock.open()
 	}
 	return r.sock.filter(digitsOnly(r.media.TelephoneEvent))
@@ -125,8 +131,13 @@ func (r *receiver) take(b []byte, from netip.AddrPort, now time.Time) {
 	case r.tones != nil && p.payload == r.media.Payload:
 		r.tones.hear(r.media.Codec, p.body, func(digit byte) { r.keys.pressed(digit, byTone, now) })
 	}
-	if r.heard != nil {
-		r.heard(p.payload, p.body)
+	if r.ears.heard != nil {
+		r.ears.heard(p.payload, p.body)
+	}
+	if t := r.ears.track; t != nil {
+		if codec := law(&r.media, p.payload); codec != "" {
+			t.take(p, codec, now)
+		}
 	}
 	if r.route != nil {
 		r.route.forward(b, p, now)

@@ -14,6 +14,7 @@ import (
 
 // bridge is two legs relayed, and who talks through them.
 type bridge struct {
+	engine         *media.Engine
 	a, b           *media.Session
 	caller, callee *peer
 	types          [2]uint8 // of their audio
@@ -25,7 +26,7 @@ type bridge struct {
 func relay(t *testing.T, cfg media.Config, callerMedia, calleeMedia sdp.Media) *bridge {
 	t.Helper()
 	e := run(t, cfg)
-	br := &bridge{a: open(t, e), b: open(t, e), done: make(chan error, 1)}
+	br := &bridge{engine: e, a: open(t, e), b: open(t, e), done: make(chan error, 1)}
 	br.types = [2]uint8{callerMedia.Payload, calleeMedia.Payload}
 	br.caller, br.callee = newPeer(t, br.a.Local()), newPeer(t, br.b.Local())
 	callerMedia.Addr, calleeMedia.Addr = br.caller.addr(), br.callee.addr()
@@ -192,8 +193,7 @@ func TestRelayContinuesTheGreeting(t *testing.T) {
 
 func TestRelayTurnsLawsIntoEachOther(t *testing.T) {
 	t.Parallel()
-	ulaw := sdp.Media{Codec: sdp.PCMU, Payload: 0, Ptime: 20 * time.Millisecond, Formats: []sdp.Format{{Payload: 0, Codec: sdp.PCMU}}}
-	br := relay(t, media.Config{}, alaw(netip.AddrPort{}), ulaw)
+	br := relay(t, media.Config{}, alaw(netip.AddrPort{}), mulaw(netip.AddrPort{}))
 	tone := media.NewClip(media.Tone(450, 400*time.Millisecond))
 	e := run(t, media.Config{})
 	phone := open(t, e)

@@ -158,14 +158,14 @@ func (s *Session) Inject(digit byte) {
 // Received has fn called for every RTP packet from the peer, by the engine's
 // reader: it must be quick, keep nothing of the payload, and call no method of
 // the session. nil ends that.
-// It is for telephones in tests and for recording.
+// It is for telephones in tests.
 func (s *Session) Received(fn func(payloadType uint8, payload []byte)) error {
 	s.in.mu.Lock()
 	defer s.in.mu.Unlock()
 	if s.in.sock == nil {
 		return ErrClosed
 	}
-	s.in.heard = fn
+	s.in.ears.heard = fn
 	return s.in.admit()
 }
 
@@ -187,7 +187,7 @@ func (s *Session) Stats() Stats {
 func (s *Session) Close() error {
 	s.in.mu.Lock()
 	sock := s.in.sock
-	s.in.sock, s.in.route, s.in.heard = nil, nil, nil
+	s.in.sock, s.in.route, s.in.ears = nil, nil, ears{}
 	s.in.mu.Unlock()
 	if sock == nil {
 		return nil

@@ -1,0 +1,211 @@
+package media_test
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"frontdesk/media"
+	"frontdesk/media/sdp"
+)
+
+// recording is a recorder at work on a bridge.
+type recording struct {
+	path  string
+	stop  context.CancelFunc
+	begun chan struct{}
+	done  chan error
+	got   media.Recorded
+}
+
+// starting is a file that tells of its first write.
+type starting struct {
+	*os.File
+	once  sync.Once
+	begun chan struct{}
+}
+
+func (s *starting) Write(b []byte) (int, error) {
+	s.once.Do(func() { close(s.begun) })
+	return s.File.Write(b)
+}
+
+func record(t *testing.T, e *media.Engine, a, b *media.Session) *recording {
+	t.Helper()
+	r := &recording{path: filepath.Join(t.TempDir(), "call.wav"), begun: make(chan struct{}), done: make(chan error, 1)}
+	f, err := os.Create(r.path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	r.stop = stop
+	go func() {
+		var err error
+		r.got, err = e.Record(ctx, &starting{File: f, begun: r.begun}, a, b)
+		r.done <- errors.Join(err, f.Close())
+	}()
+	t.Cleanup(stop)
+	return r
+}
+
+// mulaw is PCMU without events, towards addr.
+func mulaw(addr netip.AddrPort) sdp.Media {
+	return sdp.Media{Addr: addr, Codec: sdp.PCMU, Ptime: 20 * time.Millisecond, Formats: []sdp.Format{{Codec: sdp.PCMU}}}
+}
+
+// samples reads a file of two channels.
+func samples(t *testing.T, path string) (left, right []int16) {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if size := binary.LittleEndian.Uint32(b[40:]); string(b[:4]) != "RIFF" || int(size) != len(b)-44 || int(binary.LittleEndian.Uint32(b[4:])) != len(b)-8 {
+		t.Fatalf("the header says %d bytes of samples, there are %d", size, len(b)-44)
+	}
+	for b = b[44:]; len(b) >= 4; b = b[4:] {
+		left = append(left, int16(binary.LittleEndian.Uint16(b)))
+		right = append(right, int16(binary.LittleEndian.Uint16(b[2:])))
+	}
+	return left, right
+}
+
+// TestRecord: two phones talk through a relay; each is heard on its channel,
+// whichever law it speaks.
+func TestRecord(t *testing.T) {
+	t.Parallel()
+	e := run(t, media.Config{})
+	caller, a, b, callee := open(t, e), open(t, e), open(t, e), open(t, e)
+	start(t, caller, alaw(a.Local()), media.Options{})
+	start(t, a, alaw(caller.Local()), media.Options{})
+	start(t, b, mulaw(callee.Local()), media.Options{})
+	start(t, callee, mulaw(b.Local()), media.Options{})
+	ctx, hangUp := context.WithCancel(within(t))
+	defer hangUp()
+	relayed := make(chan error, 1)
+	go func() { relayed <- e.Relay(ctx, a, b) }()
+	r := record(t, e, a, b)
+	const talk = 1500 * time.Millisecond
+	spoken := make(chan error, 2)
+	go func() { spoken <- caller.Play(ctx, media.NewClip(media.Tone(440, talk))) }()
+	go func() { spoken <- callee.Play(ctx, media.NewClip(media.Tone(880, talk))) }()
+	for range 2 {
+		if err := <-spoken; err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.stop()
+	if err := <-r.done; err != nil {
+		t.Fatal(err)
+	}
+	hangUp()
+	if err := <-relayed; !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	left, right := samples(t, r.path)
+	if len(left) != int(r.got.Duration*8000/time.Second) || r.got.Duration < talk-50*time.Millisecond || r.got.Lost != 0 {
+		t.Errorf("%d samples of %+v", len(left), r.got)
+	}
+	middle := len(left) / 2
+	for i, c := range []struct {
+		pcm  []int16
+		freq float64
+	}{{left, 440}, {right, 880}} {
+		if d := media.Dominant(c.pcm[middle-2000:middle+2000], c.freq); d < 0.9 {
+			t.Errorf("channel %d: %.2f of its energy at %.0f Hz", i, d, c.freq)
+		}
+	}
+}
+
+// TestRecordOnce: a leg has one recorder, and may have another after it.
+func TestRecordOnce(t *testing.T) {
+	t.Parallel()
+	br := relay(t, media.Config{}, alaw(netip.AddrPort{}), callee96())
+	e := br.engine
+	first := record(t, e, br.a, br.b)
+	<-first.begun
+	if err := busy(e, br.a, br.b); !errors.Is(err, media.ErrBusy) {
+		t.Errorf("a second recorder got %v", err)
+	}
+	br.caller.audio(8, []byte{1, 2, 3})
+	if got := br.callee.receive(); string(got.Payload) != "\x01\x02\x03" {
+		t.Errorf("a recorded packet was passed on as %v", got)
+	}
+	first.stop()
+	if err := <-first.done; err != nil {
+		t.Fatal(err)
+	}
+	if err := busy(e, br.a, br.b); err != nil {
+		t.Errorf("after the first recorder ended: %v", err)
+	}
+	br.end(t)
+}
+
+// busy records for no time at all.
+func busy(e *media.Engine, a, b *media.Session) error {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	_, err := e.Record(ctx, &seeker{}, a, b)
+	return err
+}
+
+// seeker is a file that keeps nothing, on a disk with room for a header.
+type seeker struct {
+	small  bool
+	writes int
+}
+
+func (s *seeker) Write(b []byte) (int, error) {
+	if s.writes++; s.small && s.writes > 1 {
+		return 0, errors.New("no space left on device")
+	}
+	return len(b), nil
+}
+
+func (s *seeker) Seek(int64, int) (int64, error) { return 0, nil }
+
+// TestRecordOnAFullDisk: the recording ends, the call does not.
+func TestRecordOnAFullDisk(t *testing.T) {
+	t.Parallel()
+	br := relay(t, media.Config{}, alaw(netip.AddrPort{}), callee96())
+	ctx := within(t)
+	if _, err := br.engine.Record(ctx, &seeker{small: true}, br.a, br.b); err == nil || ctx.Err() != nil {
+		t.Errorf("Record = %v on a full disk", err)
+	}
+	br.caller.audio(8, []byte{1})
+	if got := br.callee.receive(); string(got.Payload) != "\x01" {
+		t.Errorf("heard %v", got)
+	}
+	br.end(t)
+}
+
+func TestMendWAV(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "cut.wav")
+	if err := os.WriteFile(path, make([]byte, 44+8000*4+3), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // a whole one stays as it is
+		if d, err := media.MendWAV(path); err != nil || d != time.Second {
+			t.Fatalf("MendWAV = %v, %v", d, err)
+		}
+		if left, _ := samples(t, path); len(left) != 8000 {
+			t.Errorf("%d samples", len(left))
+		}
+	}
+	if err := os.WriteFile(path, []byte("RIFF"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if d, err := media.MendWAV(path); err != nil || d != 0 {
+		t.Errorf("of a header cut short: %v, %v", d, err)
+	}
+	if _, err := media.MendWAV(path + "x"); err == nil {
+		t.Error("a file that is not there was mended")
+	}
+}
