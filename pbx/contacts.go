@@ -44,11 +44,31 @@ type Phones struct {
 // Contacts gives every contact to each, which may end it with an error. Contacts
 // that are created or deleted meanwhile may come twice or not at all.
 func (c *Client) Contacts(ctx context.Context, each func(Contact) error) error {
-	q := query{
-		"$select", "Id,FirstName,LastName,CompanyName,Department,Title,PhoneNumber,Mobile2,Home,Business,Business2,BusinessFax,Other,Pager,Email,Tag,ContactType",
-		"$orderby", "Id", "$count", "true",
+	return c.contacts(ctx, "contacts", query{"$count", "true"}, each)
+}
+
+// FindContacts are the contacts with an id, if it is not 0, or with a Tag.
+func (c *Client) FindContacts(ctx context.Context, id int, tag string) ([]Contact, error) {
+	filter := "Tag eq " + quote(tag)
+	if id > 0 {
+		filter = "Id eq " + strconv.Itoa(id) + " or " + filter
 	}
-	return c.list(ctx, "contacts", "/Contacts", q, func(raw json.RawMessage) error {
+	var out []Contact
+	err := c.contacts(ctx, "find contacts", query{"$filter", filter}, func(contact Contact) error {
+		if contact.ID == id || contact.Tag == tag { // a version that does not know the filter shows strangers
+			out = append(out, contact)
+		}
+		return nil
+	})
+	return out, err
+}
+
+func (c *Client) contacts(ctx context.Context, name string, q query, each func(Contact) error) error {
+	q = append(query{
+		"$select", "Id,FirstName,LastName,CompanyName,Department,Title,PhoneNumber,Mobile2,Home,Business,Business2,BusinessFax,Other,Pager,Email,Tag,ContactType",
+		"$orderby", "Id",
+	}, q...)
+	return c.list(ctx, name, "/Contacts", q, func(raw json.RawMessage) error {
 		contact, err := readContact(raw)
 		if err != nil {
 			return err
@@ -100,10 +120,10 @@ func (c *Client) CreateContact(ctx context.Context, contact Contact) (int, error
 	return id, nil
 }
 
-// UpdateContact writes every field of a contact but its type; an error that is
-// ErrNotFound where it is gone.
-func (c *Client) UpdateContact(ctx context.Context, contact Contact) error {
-	return c.call(ctx, request{name: "update contact", method: http.MethodPatch, path: contactPath(contact.ID), body: contact}, nil)
+// UpdateContact writes some fields of a contact, by their names in Contact; an
+// error that is ErrNotFound where it is gone.
+func (c *Client) UpdateContact(ctx context.Context, id int, fields map[string]string) error {
+	return c.call(ctx, request{name: "update contact", method: http.MethodPatch, path: contactPath(id), body: fields}, nil)
 }
 
 func contactPath(id int) string { return xapi + "/Contacts(" + strconv.Itoa(id) + ")" }

@@ -67,11 +67,13 @@ func TestWriteContacts(t *testing.T) {
 	if err != nil || id != 981 {
 		t.Fatalf("id %d, %v", id, err)
 	}
-	contact.ID = id
-	if err := c.UpdateContact(t.Context(), contact); err != nil {
+	if err := c.UpdateContact(t.Context(), id, map[string]string{"FirstName": "Anna-Maria", "Home": ""}); err != nil {
 		t.Fatal(err)
 	}
-	for _, m := range sent {
+	if d := cmp.Diff(map[string]any{"FirstName": "Anna-Maria", "Home": ""}, sent[1]); d != "" {
+		t.Errorf("the update (-want +got):\n%s", d)
+	}
+	for _, m := range sent[:1] {
 		for _, never := range []string{"ContactType", "Type", "Id", "ID"} {
 			if _, ok := m[never]; ok {
 				t.Errorf("%s is sent: %v", never, m)
@@ -81,9 +83,37 @@ func TestWriteContacts(t *testing.T) {
 			t.Errorf("sent %v", m)
 		}
 	}
-	contact.ID = 5
-	if err := c.UpdateContact(t.Context(), contact); !errors.Is(err, pbx.ErrNotFound) {
+	if err := c.UpdateContact(t.Context(), 5, nil); !errors.Is(err, pbx.ErrNotFound) {
 		t.Errorf("an entry that is gone: %v", err)
+	}
+}
+
+// TestFindContacts: by id or Tag, and strangers are left out, whatever the PBX
+// makes of the filter.
+func TestFindContacts(t *testing.T) {
+	t.Parallel()
+	f := newFake(t)
+	var filters []string
+	f.mux.HandleFunc("GET /xapi/v1/Contacts", func(w http.ResponseWriter, r *http.Request) {
+		filters = append(filters, r.URL.Query().Get("$filter"))
+		write(w, 200, map[string]any{"value": []any{
+			map[string]any{"Id": 5, "Tag": "VIP"}, map[string]any{"Id": 6, "Tag": "B24:C:1"}, map[string]any{"Id": 7},
+		}})
+	})
+	c := f.client(t)
+	for id, want := range map[int][]int{5: {5, 6}, 0: {6}} {
+		found, err := c.FindContacts(t.Context(), id, "B24:C:1")
+		var got []int
+		for _, contact := range found {
+			got = append(got, contact.ID)
+		}
+		if err != nil || !slices.Equal(got, want) {
+			t.Errorf("by %d: %v, %v", id, got, err)
+		}
+	}
+	slices.Sort(filters)
+	if d := cmp.Diff([]string{"Id eq 5 or Tag eq 'B24:C:1'", "Tag eq 'B24:C:1'"}, filters); d != "" {
+		t.Error(d)
 	}
 }
 
