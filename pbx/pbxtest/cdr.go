@@ -98,7 +98,7 @@ func (c CDRSettings) values(a Account) map[string]string {
 	first, final := legs[0], legs[len(legs)-1]
 	v["to-no"], v["to-dn"], v["to-type"], v["to-dispname"] = written(first), a.dn(first), kind(first.Kind), display(first)
 	if first.Kind != LineSet {
-		v["chain"] = "Chain: " + v["from-no"] + ";" + chain(legs)
+		v["chain"] = "Chain: " + v["from-no"] + ";" + a.chain(legs)
 	}
 	if first.Kind == Line {
 		v["bill-rate"], v["bill-cost"], v["bill-name"] = "1", "1.08", "default"
@@ -151,9 +151,13 @@ func (a Account) dn(l Leg) string {
 	return l.Number
 }
 
-func chain(legs []Leg) string {
+// chain are all stops; an outgoing call's is the number as it was dialled.
+func (a Account) chain(legs []Leg) string {
 	var b strings.Builder
 	for _, l := range legs {
+		if l.Kind == Line {
+			l.Number = a.Dialled
+		}
 		b.WriteString(written(l))
 		b.WriteByte(';')
 	}
