@@ -1,0 +1,184 @@
+package calllog
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"sync"
+
+	"frontdesk/call"
+	"frontdesk/crm"
+)
+
+// makeLead makes the lead of an unknown caller, unless the CRM has come to know
+// them meanwhile. The step stays open while the lead is to be given to somebody.
+func (j *job) makeLead(ctx context.Context, r *row) error {
+	if r.d.Lead == nil {
+		return fmt.Errorf("%w: the ledger does not say what lead is to be made", errNever)
+	}
+	if r.d.Lead.Create != nil && r.d.ID == 0 {
+		if err := j.l.newLead(ctx, r, func() (bool, error) { return j.attempt(ctx, r) }); err != nil {
+			return err
+		}
+	}
+	if r.d.Lead.To != 0 {
+		if err := j.save(ctx, r); err != nil {
+			return err
+		}
+		return errUnfinished // giveLead goes on once the call is in the portal
+	}
+	return nil
+}
+
+// newLead makes a lead, one at a time for a number. attempt notes that it is
+// about to.
+func (l *Log) newLead(ctx context.Context, r *row, attempt func() (before bool, err error)) error {
+	in := r.d.Lead.Create
+	done, err := l.leading.take(ctx, in.Number)
+	if err != nil {
+		return err
+	}
+	defer done()
+	if r.d.Sent {
+		found, ok, err := l.cfg.CRM.FindLead(ctx, in.Origin)
+		if err != nil {
+			return err
+		}
+		if ok {
+			r.d.ID, r.d.Sent = found.ID, false
+			return nil
+		}
+	}
+	there, err := l.known(ctx, in.Number)
+	if err != nil {
+		return err
+	}
+	if there.ID != 0 { // a card made meanwhile, or the lead of the call before
+		r.d.ID, r.d.Owner, r.d.Sent = there.ID, there, false
+		r.d.Known = there.Kind != call.KindLead
+		return nil
+	}
+	before, err := attempt()
+	if err != nil {
+		return err
+	}
+	made, err := l.cfg.CRM.AddLead(ctx, 0, crm.NewLead{
+		Title: title(in), Number: in.Number, Responsible: r.d.Lead.From, Note: note(in), Origin: in.Origin,
+	})
+	if answered(r, before, err); err == nil {
+		r.d.ID, r.d.Authored, r.d.Sent = made.ID, made.Authored, false
+	}
+	return err
+}
+
+func title(l *NewLead) string {
+	if name := strings.TrimSpace(l.Name); name != "" && call.ParseNumber(name, "") == "" {
+		return "Call " + string(l.Number) + " " + name
+	}
+	return "Call " + string(l.Number)
+}
+
+func note(l *NewLead) string {
+	if l.DID == "" {
+		return ""
+	}
+	return "DID " + string(l.DID)
+}
+
+// giveLead gives the lead to who talked, if the placeholder has it still.
+func (j *job) giveLead(ctx context.Context, r *row) error {
+	to, id := r.d.Lead.To, r.d.ID
+	if id == 0 {
+		id = r.d.Lead.ID
+	}
+	if to == 0 || r.d.Known {
+		return nil
+	}
+	if id == 0 {
+		return errUnfinished // it is not there yet
+	}
+	r.Tries++
+	done, by, err := j.l.cfg.CRM.ReassignLead(ctx, to, id, r.d.Lead.From, to)
+	if err != nil {
+		return err
+	}
+	r.Error = flag(by, to)
+	if !done {
+		r.Error = "the lead was not the placeholder's any more"
+	}
+	r.d.ID = id
+	return nil
+}
+
+// known searches by a number, beside the calls that are looked up: it waits for
+// them. Zero: nobody carries it, or closed
+// leads do.
+func (l *Log) known(ctx context.Context, n call.Number) (crm.EntityID, error) {
+	var found struct {
+		Contacts  []crm.FlexInt `json:"CONTACT"`
+		Companies []crm.FlexInt `json:"COMPANY"`
+		Leads     []crm.FlexInt `json:"LEAD"`
+	}
+	var raw json.RawMessage
+	values := n.Spellings("")
+	if err := l.cfg.CRM.Call(ctx, crm.LaneLog, "crm.duplicate.findbycomm", map[string]any{"type": "PHONE", "values": values}, &raw); err != nil {
+		return crm.EntityID{}, err
+	}
+	if len(raw) > 0 && raw[0] == '{' { // [] is nobody
+		if err := json.Unmarshal(raw, &found); err != nil {
+			return crm.EntityID{}, fmt.Errorf("crm.duplicate.findbycomm: %w", err)
+		}
+	}
+	switch {
+	case len(found.Contacts) > 0:
+		return crm.EntityID{Kind: call.KindContact, ID: int(found.Contacts[0])}, nil
+	case len(found.Companies) > 0:
+		return crm.EntityID{Kind: call.KindCompany, ID: int(found.Companies[0])}, nil
+	}
+	for _, id := range found.Leads {
+		lead, ok, err := l.cfg.CRM.ReadLead(ctx, int(id))
+		if err != nil {
+			return crm.EntityID{}, err
+		}
+		if ok && !lead.Closed {
+			return crm.EntityID{Kind: call.KindLead, ID: lead.ID}, nil
+		}
+	}
+	return crm.EntityID{}, nil
+}
+
+// turns lets one at a time go for each number: two calls of an unknown caller
+// must not make two leads.
+type turns struct {
+	mu   sync.Mutex
+	busy map[call.Number]chan struct{} // closed when it is free
+}
+
+// take waits for a number; done gives it back.
+func (t *turns) take(ctx context.Context, n call.Number) (done func(), err error) {
+	for {
+		t.mu.Lock()
+		free, busy := t.busy[n]
+		if !busy {
+			if t.busy == nil {
+				t.busy = map[call.Number]chan struct{}{}
+			}
+			mine := make(chan struct{})
+			t.busy[n] = mine
+			t.mu.Unlock()
+			return func() {
+				t.mu.Lock()
+				delete(t.busy, n)
+				t.mu.Unlock()
+				close(mine)
+			}, nil
+		}
+		t.mu.Unlock()
+		select {
+		case <-free:
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
+}

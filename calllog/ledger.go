@@ -1,0 +1,215 @@
+package calllog
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"frontdesk/call"
+	"frontdesk/crm"
+	"frontdesk/store"
+)
+
+// The steps of the ledger.
+const (
+	StepRegister = "register" // the portal knows the call
+	StepShow     = "show"     // its card was shown, best effort
+	StepFinish   = "finish"   // the call is over in the portal
+	StepAttach   = "attach"   // with its recording
+	StepLead     = "lead"     // a lead is there, and with who talked
+	StepTask     = "task"     // a task about a missed call
+)
+
+// Steps lists the steps, in the order in which they are done.
+func Steps() []string {
+	return []string{StepLead, StepRegister, StepShow, StepFinish, StepAttach, StepTask}
+}
+
+// detail is what a step remembers.
+type detail struct {
+	Since time.Time `json:"since,omitzero"` // when it was owed
+	Sent  bool      `json:"sent,omitempty"` // something was sent of which nobody knows whether it was done
+
+	Entry  *Entry     `json:"entry,omitempty"` // register: as it was registered; finish
+	CallID string     `json:"call_id,omitempty"`
+	Talk   *call.Talk `json:"talk,omitempty"` // attach
+	Lead   *Lead      `json:"lead,omitempty"`
+	Task   *Task      `json:"task,omitempty"`
+
+	Made
+}
+
+// Made is what a step left in the portal.
+type Made struct {
+	ID       int          `json:"id,omitempty"`       // of the activity, the lead, the task or the file
+	Owner    crm.EntityID `json:"owner,omitzero"`     // of the activity
+	Authored crm.Authored `json:"authored,omitempty"` // as whom it was written
+	Activity bool         `json:"activity,omitempty"` // the portal refuses telephony: an activity stands for the call
+	Known    bool         `json:"known,omitempty"`    // the caller turned out to be known: no lead was made
+}
+
+// row is a step with what it remembers.
+type row struct {
+	store.LedgerRow
+	d detail
+}
+
+func newRow(id, step string, leg int, d detail, now time.Time) *row {
+	d.Since = now
+	return &row{store.LedgerRow{Call: id, Entry: call.Entry{Step: step, Leg: leg, State: call.StepWaiting}}, d}
+}
+
+func (r *row) waits() bool { return r.State == call.StepWaiting }
+func (r *row) done() bool  { return r.State == call.StepDone }
+
+// encode gives the row as the store keeps it.
+func (r *row) encode() (store.LedgerRow, error) {
+	text, err := json.Marshal(r.d)
+	if err != nil {
+		return store.LedgerRow{}, fmt.Errorf("the step %s of call %s: %w", r.Step, r.Call, err)
+	}
+	out := r.LedgerRow
+	out.Detail = text
+	return out, nil
+}
+
+// rows are the ledger of one call.
+type rows map[key]*row
+
+type key struct {
+	step string
+	leg  int
+}
+
+func decodeRows(in []store.LedgerRow) (rows, error) {
+	out := rows{}
+	var failed error
+	for _, l := range in {
+		r := &row{LedgerRow: l}
+		if len(l.Detail) > 0 {
+			if err := json.Unmarshal(l.Detail, &r.d); err != nil {
+				failed = errors.Join(failed, fmt.Errorf("the step %s of call %s: %w", l.Step, l.Call, err))
+			}
+		}
+		r.Detail = nil
+		out[key{l.Step, l.Leg}] = r
+	}
+	return out, failed
+}
+
+func (rs rows) get(step string, leg int) *row { return rs[key{step, leg}] }
+
+// legs is how many entries there are.
+func (rs rows) legs() int {
+	n := 0
+	for k := range rs {
+		n = max(n, k.leg+1)
+	}
+	return n
+}
+
+// waiting reports whether anything is owed.
+func (rs rows) waiting() bool {
+	for _, r := range rs {
+		if r.waits() {
+			return true
+		}
+	}
+	return false
+}
+
+// merge brings a plan into a ledger and gives the rows that changed. What is
+// done stays done. A miss that is in the portal already stays there as leg 0;
+// the conversations that turn up later come after it.
+func (rs rows) merge(id string, p Plan, recordings bool, now time.Time) []*row {
+	var out []*row
+	put := func(r *row) {
+		rs[key{r.Step, r.Leg}] = r
+		out = append(out, r)
+	}
+	base := rs.misses(p)
+	wanted := map[key]bool{}
+	for _, e := range p.Entries {
+		if e.Leg += base; base > 0 {
+			e.External = fmt.Sprintf("%s-%d", id, e.Leg)
+		}
+		wanted[key{StepRegister, e.Leg}], wanted[key{StepFinish, e.Leg}] = true, true
+		if r := rs.get(StepRegister, e.Leg); r == nil || r.d.CallID == "" && !r.d.Sent && !r.done() {
+			put(rs.again(id, StepRegister, e.Leg, detail{Entry: &e}, now))
+		}
+		if r := rs.get(StepFinish, e.Leg); r == nil || r.waits() {
+			put(rs.again(id, StepFinish, e.Leg, detail{Entry: &e}, now))
+		}
+		if e.Recording == "" || !recordings {
+			continue
+		}
+		wanted[key{StepAttach, e.Leg}] = true
+		if r := rs.get(StepAttach, e.Leg); r == nil || r.waits() {
+			t := call.Talk{Employee: e.Owner.Employee, From: e.Started, Seconds: int(time.Duration(e.Duration) / time.Second), Recording: e.Recording}
+			put(rs.again(id, StepAttach, e.Leg, detail{Talk: &t}, now))
+		}
+	}
+	if p.Lead != nil {
+		if r := rs.get(StepLead, 0); r == nil || r.d.Lead == nil || *withoutNew(r.d.Lead) != *withoutNew(p.Lead) || r.waits() {
+			put(rs.again(id, StepLead, 0, detail{Lead: p.Lead}, now))
+		}
+	}
+	if p.Task != nil {
+		wanted[key{StepTask, 0}] = true
+		if r := rs.get(StepTask, 0); r == nil {
+			put(newRow(id, StepTask, 0, detail{Task: p.Task}, now))
+		}
+	}
+	return append(out, rs.drop(wanted)...)
+}
+
+// withoutNew is a lead without what is to be made, for comparing.
+func withoutNew(l *Lead) *Lead {
+	out := *l
+	out.Create = nil
+	return &out
+}
+
+// misses is how many entries are in the portal that a plan of conversations
+// does not want.
+func (rs rows) misses(p Plan) int {
+	if len(p.Entries) == 0 || p.Entries[0].Status != crm.StatusTalked {
+		return 0
+	}
+	n := 0
+	for k, r := range rs {
+		if k.step == StepFinish && r.done() && r.d.Entry != nil && r.d.Entry.Status != crm.StatusTalked {
+			n++
+		}
+	}
+	return n
+}
+
+// again is a row that is owed, with what an earlier one of its name knew.
+func (rs rows) again(id, step string, leg int, d detail, now time.Time) *row {
+	old := rs.get(step, leg)
+	if old == nil {
+		return newRow(id, step, leg, d, now)
+	}
+	d.Since, d.Sent, d.CallID, d.Made = old.d.Since, old.d.Sent, old.d.CallID, old.d.Made
+	if d.Since.IsZero() {
+		d.Since = now
+	}
+	out := &row{old.LedgerRow, d}
+	out.State = call.StepWaiting
+	return out
+}
+
+// drop ends what waits and is not wanted any more: a task about a miss that was
+// none.
+func (rs rows) drop(wanted map[key]bool) []*row {
+	var out []*row
+	for k, r := range rs {
+		if r.waits() && !wanted[k] && k.step != StepLead && k.step != StepShow {
+			r.State, r.Error, r.Next = call.StepDone, "not owed any more", time.Time{}
+			out = append(out, r)
+		}
+	}
+	return out
+}

@@ -1,0 +1,243 @@
+package calllog
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"time"
+
+	"frontdesk/call"
+	"frontdesk/crm"
+	"frontdesk/store"
+)
+
+const (
+	giveUpAfter = 15 * 24 * time.Hour // a step that is not done by then failed
+	longestWait = time.Hour           // between tries
+	maxError    = 300                 // bytes of an error that the ledger keeps
+)
+
+// job is one call whose steps are done.
+type job struct {
+	l    *Log
+	id   string
+	rows rows
+	wait time.Duration // until the next try; 0: nothing waits
+}
+
+// work does what is owed for a call. It ends by asking to be called again while
+// a step waits.
+func (l *Log) work(ctx context.Context, args json.RawMessage) error {
+	var id string
+	if err := json.Unmarshal(args, &id); err != nil {
+		return store.GiveUp(fmt.Errorf("a job that names no call: %w", err))
+	}
+	if l.cfg.CRM == nil {
+		return store.Later(longestWait) // until there is a portal again
+	}
+	j := &job{l: l, id: id}
+	if err := j.load(ctx); err != nil {
+		return err
+	}
+	if err := j.steps(ctx); err != nil {
+		return err
+	}
+	if j.wait == 0 {
+		return l.again(ctx, id)
+	}
+	return store.Later(j.wait)
+}
+
+// again brings in what a better account, that came while the steps were done,
+// wants.
+func (l *Log) again(ctx context.Context, id string) error {
+	policy, more := l.policy(), false
+	err := l.cfg.Store.InTx(ctx, func(tx *store.Tx) error {
+		r, state, err := tx.Record(ctx, id)
+		if err != nil || state != store.RecordSettled {
+			return ignoreMissing(err)
+		}
+		kept, err := tx.Ledger(ctx, id)
+		if err != nil {
+			return err
+		}
+		ledger, err := decodeRows(kept)
+		if err != nil {
+			return err
+		}
+		if ledger.misses(Make(r, policy)) > 0 { // what is done was no miss
+			if err := save(ctx, tx.SaveLedger, ledger.merge(id, Make(r, policy), l.cfg.Recordings != nil, l.now())...); err != nil {
+				return err
+			}
+		}
+		more = ledger.waiting()
+		return nil
+	})
+	if err == nil && more {
+		return store.Later(time.Second)
+	}
+	return err
+}
+
+func ignoreMissing(err error) error {
+	if errors.Is(err, store.ErrNotFound) {
+		return nil
+	}
+	return err
+}
+
+func (j *job) load(ctx context.Context) error {
+	kept, err := j.l.cfg.Store.Ledger(ctx, j.id)
+	if err != nil {
+		return err
+	}
+	j.rows, err = decodeRows(kept)
+	return err
+}
+
+// steps does the steps one after the other. Its error is the database's: what
+// the portal said is in the ledger.
+func (j *job) steps(ctx context.Context) error {
+	lead := j.rows.get(StepLead, 0)
+	if err := j.do(ctx, lead, j.makeLead); err != nil {
+		return err
+	}
+	if lead != nil && lead.waits() && lead.d.ID == 0 && lead.Tries <= leadFirst {
+		return nil // the entries would belong to nobody
+	}
+	for leg := range j.rows.legs() {
+		for _, s := range []struct {
+			step string
+			do   func(context.Context, *row) error
+		}{{StepFinish, j.finish}, {StepAttach, j.attach}} {
+			if err := j.do(ctx, j.rows.get(s.step, leg), s.do); err != nil {
+				return err
+			}
+		}
+	}
+	if err := j.do(ctx, lead, j.giveLead); err != nil {
+		return err
+	}
+	return j.do(ctx, j.rows.get(StepTask, 0), j.task)
+}
+
+// leadFirst is how often a lead is tried before the entries go without it.
+const leadFirst = 3
+
+// do does one step that waits and notes what became of it.
+func (j *job) do(ctx context.Context, r *row, step func(context.Context, *row) error) error {
+	if r == nil || !r.waits() {
+		return nil
+	}
+	r.Error = ""
+	err := step(ctx, r)
+	var ours *storeError
+	if errors.As(err, &ours) {
+		return err
+	}
+	if ctx.Err() != nil && err != nil {
+		return context.Cause(ctx) // the process ends, or the job's time is over
+	}
+	j.judge(ctx, r, err)
+	return j.save(ctx, r)
+}
+
+// judge sorts the end of a try.
+func (j *job) judge(ctx context.Context, r *row, err error) {
+	now := j.l.now()
+	switch {
+	case errors.Is(err, errUnfinished):
+		return
+	case err == nil:
+		if r.waits() { // a step may have noted more than that it is done
+			r.State = call.StepDone
+		}
+		r.Next = time.Time{}
+	case hopeless(err), now.Sub(r.d.Since) > giveUpAfter:
+		r.State, r.Error, r.Next = call.StepFailed, clip(err), time.Time{}
+		j.l.log.ErrorContext(ctx, "a step of logging a call is given up", "call", j.id, "step", r.Step, "leg", r.Leg, "tries", r.Tries, "error", err)
+	default:
+		wait := max(crm.RetryAfter(err), backoff(r.Tries))
+		if j.wait == 0 || wait < j.wait {
+			j.wait = wait
+		}
+		r.Error, r.Next = clip(err), now.Add(wait)
+		j.l.log.DebugContext(ctx, "a step of logging a call waits", "call", j.id, "step", r.Step, "leg", r.Leg, "tries", r.Tries, "error", err)
+	}
+	j.l.metrics.steps.WithLabelValues(r.Step, r.State).Inc()
+}
+
+// errUnfinished is no failure: another step is to go on first.
+var errUnfinished = errors.New("not its turn")
+
+// errNever is something that no time mends.
+var errNever = errors.New("nothing to be done")
+
+func hopeless(err error) bool {
+	return errors.Is(err, errNever) || errors.Is(err, fs.ErrNotExist) || crm.Refused(err)
+}
+
+// backoff is how long to wait after tries: two seconds, doubling to an hour.
+func backoff(tries int) time.Duration {
+	const doublings = 11
+	return min(time.Second<<min(max(tries, 1), doublings), longestWait)
+}
+
+// clip is an error as the ledger keeps it.
+func clip(err error) string {
+	text := err.Error()
+	if len(text) > maxError {
+		text = text[:maxError] + "..."
+	}
+	return text
+}
+
+// storeError is a failure of the database, upon which nobody knows what was
+// written.
+type storeError struct{ error }
+
+func (e *storeError) Unwrap() error { return e.error }
+
+func (j *job) save(ctx context.Context, r *row) error {
+	if err := save(ctx, j.l.cfg.Store.SaveLedger, r); err != nil {
+		return &storeError{err}
+	}
+	return nil
+}
+
+// attempt notes that something is about to be sent: whoever finds that note
+// without an end looks first whether it was done. before is whether such a note
+// was there.
+func (j *job) attempt(ctx context.Context, r *row) (before bool, err error) {
+	before = r.d.Sent
+	r.Tries++
+	r.d.Sent = true
+	return before, j.save(ctx, r)
+}
+
+// answered takes the note back where it is known that nothing was done, nor
+// before.
+func answered(r *row, before bool, err error) {
+	unknown := crm.Ambiguous(err) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)
+	r.d.Sent = before || err != nil && unknown
+}
+
+// owner is an employee's id, the head's where the head is meant.
+func (j *job) owner(ctx context.Context, o Owner) (int, error) {
+	who := o.Employee
+	if o.Head {
+		var err error
+		if who, err = j.l.cfg.CRM.Head(ctx, o.Employee); err != nil {
+			return 0, fmt.Errorf("the head of employee %d: %w", o.Employee, err)
+		}
+	}
+	if who == 0 {
+		who = o.Else
+	}
+	if who == 0 {
+		return 0, fmt.Errorf("%w: nobody owns it; set crm.placeholder", errNever)
+	}
+	return who, nil
+}
