@@ -23,6 +23,7 @@ const (
 	pingEvery      = 5 * time.Second // or 3CX closes the websocket
 	pingWithin     = 10 * time.Second
 	reconcileEvery = 30 * time.Second // events that say something is over get lost
+	recoverAfter   = 2 * time.Second  // between two readings because of a gap: some PBXs count events that are not for us
 	settleEvery    = time.Second
 	firstPause     = time.Second
 	longestPause   = time.Minute
@@ -166,6 +167,7 @@ func (c *CallControl) follow(ctx context.Context, f *feed) error {
 	defer reconcile.Stop()
 	settle := time.NewTicker(min(settleEvery, c.cfg.Grace))
 	defer settle.Stop()
+	synced := time.Now()
 	for {
 		var err error
 		select {
@@ -174,8 +176,13 @@ func (c *CallControl) follow(ctx context.Context, f *feed) error {
 		case e := <-f.events:
 			err = c.take(ctx, f, e)
 		case <-reconcile.C:
-			err = c.resync(ctx)
+			f.lost.Store(true)
 		case <-settle.C:
+		}
+		if err == nil && f.lost.Load() && time.Since(synced) >= min(recoverAfter, c.cfg.Reconcile) {
+			f.lost.Store(false)
+			synced = time.Now()
+			err = c.resync(ctx)
 		}
 		c.settle()
 		if err != nil {
@@ -225,7 +232,7 @@ func (c *CallControl) take(ctx context.Context, f *feed, e controlEvent) error {
 		}
 	}
 	c.mu.Unlock()
-	if f.lost.Swap(false) || len(pending.events) > fewEvents {
+	if len(pending.events) > fewEvents {
 		return c.resync(ctx)
 	}
 	for _, e := range pending.events {

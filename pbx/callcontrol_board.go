@@ -20,6 +20,8 @@ const AccountControl Account = "control"
 const (
 	dnExtension = "extension"
 	dnQueue     = "queue"
+	dnRingGroup = "ringgroup"
+	dnMenu      = "ivr"
 	dnTrunk     = "externalline"
 )
 
@@ -83,9 +85,10 @@ type seat struct {
 	spell  *spell
 }
 
-// spell is a time that an extension was in a call with one party.
+// spell is a time that a number was in a call with one party.
 type spell struct {
 	ext       call.Extension
+	kind      string
 	party     call.Number
 	partyDN   call.Extension
 	outside   bool // the party is beyond a trunk
@@ -101,7 +104,8 @@ type spell struct {
 type following struct {
 	spells []*spell
 	seats  int
-	left   time.Time // when the last one went
+	left   time.Time      // when the last one went
+	trunk  call.Extension // by which it came or went, where that is monitored too
 }
 
 func newBoard(country string, grace time.Duration) *board {
@@ -206,7 +210,7 @@ func (b *board) spell(dn call.Extension, p participantWire, at time.Time) *spell
 		partyDN: call.Extension(p.PartyDN.text()), outside: dnKind(p.PartyDNType) == dnTrunk,
 		did: call.ParseNumber(p.PartyDID.text(), b.country),
 	}
-	if dnKind(p.BehalfType) == dnQueue {
+	if k := dnKind(p.BehalfType); k == dnQueue || k == dnRingGroup {
 		s.queue = call.Extension(p.Behalf.text())
 	}
 	return s
@@ -236,8 +240,11 @@ func (b *board) sit(s *seat, n int, kind string, sp *spell) {
 		b.calls[n] = f
 	}
 	f.seats++
-	if kind == dnExtension {
+	switch sp.kind = kind; kind {
+	case dnExtension, dnQueue, dnRingGroup, dnMenu:
 		f.spells = append(f.spells, sp)
+	case dnTrunk:
+		f.trunk = s.dn
 	}
 	s.call, s.spell = n, sp
 }
@@ -311,9 +318,14 @@ func (b *board) over(now time.Time) []Call {
 	return out
 }
 
-// account is what was seen of a call; ok is false where no extension was in it.
+// account is what was seen of a call; ok is false where it was nowhere.
 func (f *following) account(n int) (c Call, ok bool) {
-	spells := slices.DeleteFunc(slices.Clone(f.spells), func(s *spell) bool { return !s.outside })
+	spells := slices.DeleteFunc(slices.Clone(f.spells), func(s *spell) bool {
+		if f.trunk != "" && s.dialled && s.partyDN == "" { // who dials is not always told the party
+			s.outside, s.partyDN = true, f.trunk
+		}
+		return !s.outside
+	})
 	c = Call{ID: strconv.Itoa(n), Account: AccountControl}
 	if len(spells) == 0 {
 		c.Direction, spells = Internal, f.spells
@@ -334,14 +346,22 @@ func (f *following) account(n int) (c Call, ok bool) {
 	c.Result = call.ResultAnswered
 	if len(c.Talks) == 0 {
 		c.Result = call.ResultMissed
-		if c.MissedIn = missedExtension; slices.ContainsFunc(spells, func(s *spell) bool { return s.queue != "" }) {
-			c.MissedIn = missedQueue
-		}
-		if c.Direction == Out {
-			c.MissedIn = ""
+		if c.Direction == In {
+			c.MissedIn = missedIn(spells[len(spells)-1])
 		}
 	}
 	return c, true
+}
+
+// missedIn is where a call ended that nobody took, by its last stop.
+func missedIn(last *spell) string {
+	switch {
+	case last.queue != "", last.kind == dnQueue, last.kind == dnRingGroup:
+		return missedQueue
+	case last.kind == dnMenu:
+		return missedIVR
+	}
+	return missedExtension
 }
 
 // ends tells who called whom.
@@ -365,7 +385,7 @@ func (c *Call) ends(spells []*spell) {
 // is who talked.
 func (c *Call) add(s *spell) {
 	switch {
-	case c.Direction == Internal && s.dialled:
+	case s.kind != dnExtension, c.Direction == Internal && s.dialled:
 	case !s.connected.IsZero():
 		c.Talks = append(c.Talks, newTalk(s.ext, s.connected, cmp.Or(s.until, c.Ended)))
 		if c.Answered.IsZero() {
