@@ -38,6 +38,7 @@ type Call struct {
 	Rang     []call.Extension `json:"rang,omitempty"`  // rung without answer, among them a queue's agents
 	Result   call.Result      `json:"result,omitempty"`
 	MissedIn string           `json:"missed_in,omitempty"` // extension, queue, ivr or voicemail
+	Open     bool             `json:"open,omitempty"`      // it went on, of which is yet to be told
 }
 
 // Ends are who called whom. An extension that calls out is the Caller, written

@@ -66,8 +66,8 @@ const (
 	kindQueue     // also a ring group
 	kindIVR       // also scripts, and what routes calls before anybody rings
 	kindVoicemail // a mailbox
-	kindMeeting   // a conference
-	kindSystem    // parking, the end of the call, what is not known
+	kindMeeting   // a conference, or a parking place: nobody comes there unheard
+	kindSystem    // the end of the call, what is not known
 )
 
 // kindOf reads a type: the words of both vocabularies, in lower case.
@@ -85,7 +85,7 @@ func kindOf(word string) kind {
 		return kindIVR
 	case "vmail", "voicemail":
 		return kindVoicemail
-	case "confplace", "conference":
+	case "confplace", "conference", "parkorb", "parking":
 		return kindMeeting
 	case "":
 		return kindUnknown

@@ -51,6 +51,7 @@ func (r Reader) part(c *CDR) part {
 	p.Ends = r.ends(&l, p.Direction)
 	p.judge(&l)
 	p.Rang = unheard(p.Rang, p.Talks)
+	p.Open = c.Reason == "continued_in"
 	p.taken = p.Direction == Internal && strings.Contains(c.Changed, "replacedsrc")
 	return p
 }
@@ -241,11 +242,11 @@ func (p *part) judge(l *line) {
 	case l.final == kindExtension && answered:
 		p.Result, p.Answered = call.ResultAnswered, l.Answered
 		p.share(l)
-	case l.final == kindLine && answered, l.final == kindMeeting && answered:
+	case l.final == kindLine && answered: // sent on to a number outside, as often unheard as not
+		p.Result, p.Answered, p.Rang = call.ResultAnswered, l.Answered, l.people
+	case l.final == kindMeeting && answered:
 		p.Result, p.Answered = call.ResultAnswered, l.Answered
-		for _, ext := range l.people {
-			p.Talks = append(p.Talks, newTalk(ext, l.Answered, l.Answered))
-		}
+		p.talks(l.people, l.Answered)
 	default:
 		p.missed(l)
 	}
@@ -271,14 +272,10 @@ func (p *part) share(l *line) {
 		p.Rang = append(p.Rang, people[i+1:]...) // a transfer that failed came back from there
 		people = people[:i]
 	}
-	for _, ext := range people {
-		if strings.Contains(l.Changed, "fwd") {
-			p.Rang = append(p.Rang, ext)
-		} else {
-			p.Talks = append(p.Talks, newTalk(ext, l.Answered, l.Answered))
-		}
+	if strings.Contains(l.Changed, "fwd") {
+		p.Rang, people = append(p.Rang, people...), nil
 	}
-	p.Talks = append(p.Talks, newTalk(last, l.Answered, p.Ended))
+	p.talks(append(slices.Clone(people), last), l.Answered)
 	p.rang(l.Agents)
 }
 
@@ -293,10 +290,18 @@ func (p *part) judgeOut(l *line, answered bool) {
 	if strings.Contains(l.Changed, "failedbxfer") {
 		p.Rang, talkers = l.people, talkers[:1]
 	}
-	for _, ext := range talkers[:len(talkers)-1] {
-		p.Talks = append(p.Talks, newTalk(ext, l.Answered, l.Answered))
+	p.talks(talkers, l.Answered)
+}
+
+// talks gives the time to the last of those who had the call.
+func (p *part) talks(people []call.Extension, from time.Time) {
+	for i, ext := range people {
+		until := from
+		if i == len(people)-1 {
+			until = p.Ended
+		}
+		p.Talks = append(p.Talks, newTalk(ext, from, until))
 	}
-	p.Talks = append(p.Talks, newTalk(talkers[len(talkers)-1], l.Answered, p.Ended))
 }
 
 func (p *part) missed(l *line) {

@@ -28,6 +28,9 @@ func joinParts(parts []part) Call {
 		}
 		out.Talks = append(out.Talks, p.Talks...)
 		out.Rang = append(out.Rang, p.Rang...)
+		if !p.Ended.Before(out.Ended) {
+			out.Open = p.Open
+		}
 		out.Started, out.Ended = earlier(out.Started, p.Started), later(out.Ended, p.Ended)
 	}
 	out.Talks = inTurn(out.Talks)
@@ -50,7 +53,9 @@ func (c *Call) joinInside(p part) {
 	for _, t := range p.Talks {
 		c.Talks = append(c.Talks, newTalk(t.Extension, from, p.Ended))
 	}
-	c.Ended = later(c.Ended, p.Ended)
+	if c.Ended = later(c.Ended, p.Ended); c.Ended.Equal(p.Ended) {
+		c.Open = p.Open
+	}
 }
 
 // better is how a call ended of which one more part is known: answered once is

@@ -291,7 +291,7 @@ func (j *Joiner) end(a *affair) {
 	case a.Own != nil:
 		j.settle(a)
 	case j.force(a):
-	case j.cfg.Busy(a.outside()):
+	case j.cfg.Busy(a.outside()), a.open() && time.Since(a.Calls[0].view().Ended) < j.cfg.Patience.Handed:
 		j.plan(a, time.Now().Add(j.cfg.Patience.Bridged))
 	default:
 		j.alone.Add(1)

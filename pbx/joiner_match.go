@@ -89,9 +89,14 @@ func (a *affair) outside() call.Number {
 	}
 }
 
+// open reports whether the PBX has said that more is to come.
+func (a *affair) open() bool {
+	return slices.ContainsFunc(a.Calls, func(c accounts) bool { return c.view().Open })
+}
+
 // full reports whether all that the PBX can tell of our record is here.
 func (a *affair) full() bool {
-	return a.Own != nil && !slices.ContainsFunc(a.slots, func(s slot) bool { return !s.taken })
+	return a.Own != nil && !a.open() && !slices.ContainsFunc(a.slots, func(s slot) bool { return !s.taken })
 }
 
 const (

@@ -85,7 +85,7 @@ func (a *accounts) apart(c *Call) int {
 
 // view is what the accounts say together. The call log knows legs apart and
 // recordings, the line knows agents, prefix and trunk.
-func (a *accounts) view() Call {
+func (a accounts) view() Call {
 	if a.CDR == nil {
 		return *a.Log
 	}
@@ -100,7 +100,9 @@ func (a *accounts) view() Call {
 			v.Talks = a.Log.Talks
 		}
 	}
-	v.Ended = later(v.Ended, a.Log.Ended)
+	if a.Log.Ended.After(v.Ended) {
+		v.Ended, v.Open = a.Log.Ended, false
+	}
 	v.Rang = unheard(append(slices.Clone(v.Rang), a.Log.Rang...), v.Talks)
 	if v.First == "" {
 		v.First = a.Log.First
