@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"fmt"
 	"maps"
 	"net/http"
 	"slices"
@@ -37,9 +38,10 @@ type events struct {
 	quirks    Quirks
 	sequence  int
 	listeners map[*listener]bool
+	joined    chan struct{} // closed and replaced when a listener comes or goes
 }
 
-func newEvents() events { return events{listeners: map[*listener]bool{}} }
+func newEvents() events { return events{listeners: map[*listener]bool{}, joined: make(chan struct{})} }
 
 // listener is one websocket.
 type listener struct {
@@ -64,11 +66,32 @@ func (s *State) Quirks() Quirks {
 	return s.live.quirks
 }
 
-// Listeners is the number of websockets that are open.
-func (s *State) Listeners() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return len(s.live.listeners)
+// WaitListeners waits until n websockets are open.
+func (s *State) WaitListeners(ctx context.Context, n int) error {
+	for {
+		s.mu.Lock()
+		open, joined := len(s.live.listeners), s.live.joined
+		s.mu.Unlock()
+		if open == n {
+			return nil
+		}
+		select {
+		case <-joined:
+		case <-ctx.Done():
+			return fmt.Errorf("waiting for %d listeners, of whom there are %d: %w", n, open, context.Cause(ctx))
+		}
+	}
+}
+
+// listens adds a listener, or takes it away. mu is held.
+func (s *State) listens(l *listener, on bool) {
+	if on {
+		s.live.listeners[l] = true
+	} else {
+		delete(s.live.listeners, l)
+	}
+	close(s.live.joined)
+	s.live.joined = make(chan struct{})
 }
 
 // Cut ends all websockets.
@@ -82,7 +105,7 @@ func (s *State) Cut() {
 
 func (s *State) cut(l *listener) {
 	if s.live.listeners[l] {
-		delete(s.live.listeners, l)
+		s.listens(l, false)
 		close(l.queue)
 	}
 }
@@ -284,7 +307,7 @@ func (a *API) serveEvents(w http.ResponseWriter, r *http.Request, c *Client) {
 	s := a.state
 	l := &listener{monitored: c.Monitored, queue: make(chan []byte, backlog)}
 	s.mu.Lock()
-	s.live.listeners[l] = true
+	s.listens(l, true)
 	s.mu.Unlock()
 	defer func() {
 		s.mu.Lock()

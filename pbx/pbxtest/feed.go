@@ -41,6 +41,7 @@ type Feed struct {
 	state    *State
 	cfg      FeedConfig
 	listener net.Listener // nil: active
+	first    int          // of the calls that it tells of
 
 	mu      sync.Mutex
 	knobs   FeedKnobs
@@ -61,6 +62,7 @@ type sink struct {
 // NewFeed makes a feed of s and, if it is passive, opens its port.
 func NewFeed(ctx context.Context, s *State, cfg FeedConfig) (*Feed, error) {
 	f := &Feed{state: s, cfg: cfg, changed: make(chan struct{})}
+	f.first = len(s.Accounts())
 	if f.cfg.Retry == 0 {
 		f.cfg.Retry = time.Second
 	}
@@ -143,12 +145,11 @@ func (f *Feed) change(do func()) {
 	f.changed = make(chan struct{})
 }
 
-// Run tells of calls that end from now on, until ctx ends.
+// Run tells of calls that have ended since the feed was made, until ctx ends.
 func (f *Feed) Run(ctx context.Context) error {
 	var readers sync.WaitGroup
 	g, ctx := errgroup.WithContext(ctx)
-	accounts, _ := f.state.since(0)
-	g.Go(func() error { return f.tell(ctx, len(accounts)) })
+	g.Go(func() error { return f.tell(ctx, f.first) })
 	if f.listener != nil {
 		g.Go(func() error { return f.accept(ctx, &readers) })
 		g.Go(func() error {
