@@ -106,7 +106,7 @@ func (c *Client) DescribeActivity(ctx context.Context, author, id int, text stri
 	by, err = c.As(author).write(ctx, LaneLog, "crm.activity.update", map[string]any{
 		"id": id, "fields": map[string]any{"DESCRIPTION": text, "DESCRIPTION_TYPE": 1},
 	}, &ok)
-	if gone(err) {
+	if gone(err) || says(err, "activity is not found") {
 		return false, by, nil
 	}
 	if err == nil && !ok {

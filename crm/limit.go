@@ -36,21 +36,50 @@ func (l Lane) floor(burst float64) float64 {
 
 // bucket is a token bucket with lanes.
 type bucket struct {
-	rate, burst float64
+	full share // of all nodes together
 
 	mu     sync.Mutex
+	nodes  int // that share it
+	share      // this node's
 	tokens float64
 	at     time.Time // when tokens was right
 	waits  [LaneSync + 1]time.Duration
 }
 
+// share is a limit, or a node's part of it.
+type share struct{ rate, burst float64 }
+
 func newBucket(rate float64, burst int) *bucket {
-	return &bucket{rate: rate, burst: float64(burst), tokens: float64(burst), at: time.Now()}
+	full := share{rate: rate, burst: float64(burst)}
+	return &bucket{full: full, nodes: 1, share: full, tokens: full.burst, at: time.Now()}
 }
 
 // most is how many look-ups may be under way at once: no more than the portal
 // takes at once.
-func (b *bucket) most() int { return int(b.burst - LaneLookup.floor(b.burst)) }
+func (b *bucket) most() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return int(b.burst - LaneLookup.floor(b.burst))
+}
+
+// divide leaves an equal part to each of several nodes, and tells between how
+// many it was divided before.
+func (b *bucket) divide(nodes int) (before int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	nodes = max(nodes, 1)
+	b.fill(time.Now())
+	before, b.nodes = b.nodes, nodes
+	b.share = share{rate: b.full.rate / float64(nodes), burst: max(b.full.burst/float64(nodes), 1)}
+	b.tokens = min(b.tokens, b.burst)
+	return before
+}
+
+func (b *bucket) shared() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.nodes
+}
 
 func (b *bucket) fill(now time.Time) {
 	if d := now.Sub(b.at); d > 0 {
@@ -85,7 +114,8 @@ func (b *bucket) take(ctx context.Context, lane Lane) (need time.Duration, taken
 	defer b.mu.Unlock()
 	now := time.Now()
 	b.fill(now)
-	if short := lane.floor(b.burst) - (b.tokens - 1); short > 0 {
+	floor := min(lane.floor(b.burst), b.burst-1) // a full bucket serves every lane
+	if short := floor - (b.tokens - 1); short > 0 {
 		need = time.Duration(short / b.rate * float64(time.Second))
 	}
 	if lane != LaneLookup && need > 0 {

@@ -158,7 +158,7 @@ func (c *Client) deliver(ctx context.Context, callID string, r Recording) (int, 
 // another host, or without TLS where the portal has it. Its errors never quote
 // it.
 func (c *Client) uploadAddress(ctx context.Context, address string) (*url.URL, error) {
-	home, _, _, err := c.signed(ctx, request{method: methodAttach, as: c.portalFor(methodAttach)})
+	home, _, _, err := c.signed(ctx, request{method: methodAttach, body: []byte("{}"), as: c.portalFor(methodAttach)})
 	if err != nil {
 		return nil, err
 	}

@@ -1,6 +1,7 @@
 package crm
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -75,7 +76,7 @@ func (c *Client) ReplayCalls(ctx context.Context, calls []Replay) ([]Replayed, e
 	due := make([]int, 0, len(calls))
 	for i, r := range calls {
 		r.Finish.CallID = "later"
-		out[i].RegisterErr, out[i].FinishErr = r.Register.check(), r.Finish.check()
+		out[i].RegisterErr, out[i].FinishErr = r.Register.check(), cmp.Or(r.Finish.check(), r.Register.check())
 		if out[i].RegisterErr == nil && out[i].FinishErr == nil {
 			due = append(due, i)
 		}
@@ -138,7 +139,7 @@ func (r *Replayed) take(c *Client, register, finish part) {
 		r.FinishErr = decode(methodFinish, finish.result, &ended)
 	}
 	if r.FinishErr == nil {
-		r.Finished = ended.finished(c)
+		r.Finished, r.FinishErr = ended.ended(c, r.Registered.CallID)
 	}
 }
 

@@ -136,7 +136,7 @@ func (c *Client) Finish(ctx context.Context, f FinishCall) (Finished, error) {
 	if err := c.serve(ctx, LaneLog, methodFinish, f.params(), &out); err != nil {
 		return Finished{}, err
 	}
-	return out.finished(c), nil
+	return out.ended(c, f.CallID)
 }
 
 const (
@@ -277,6 +277,14 @@ type statistic struct {
 	EntityID   json.RawMessage `json:"CRM_ENTITY_ID"`
 	File       json.RawMessage `json:"RECORD_FILE_ID"`
 	Errors     FlexObject      `json:"ERRORS"`
+}
+
+// ended reads the answer of finish, which must be about a call.
+func (s statistic) ended(c *Client, callID string) (Finished, error) {
+	if word(s.CallID) != callID {
+		return Finished{}, fmt.Errorf("%s: %w: it is not about this call", methodFinish, errShape)
+	}
+	return s.finished(c), nil
 }
 
 func (s statistic) finished(c *Client) Finished {
