@@ -163,10 +163,11 @@ func (j *Joiner) match(key string) {
 	})
 }
 
-// force places a call that has waited long enough where it fits best; false
-// where it fits nowhere.
+// force places a call that has waited long enough where it fits best, unless a
+// better place may yet come; false where it stays unplaced.
 func (j *Joiner) force(a *affair) bool {
-	j.assign(a.key, func(waiting *affair, _ *slot, _ bool) bool { return waiting == a })
+	busy := j.cfg.Busy(a.outside())
+	j.assign(a.key, func(waiting *affair, _ *slot, sure bool) bool { return waiting == a && (sure || !busy) })
 	return j.affairs[a.ID] != a
 }
 

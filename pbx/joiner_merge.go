@@ -66,21 +66,22 @@ func (a *accounts) started() time.Time {
 }
 
 // apart is how far an account of another source is from being one of this call,
-// in milliseconds; never for another call.
+// in milliseconds; never for another call. Both sources have the PBX's clock.
 func (a *accounts) apart(c *Call) int {
 	if *a.of(c.Account) != nil {
 		return never
 	}
 	v := a.view()
 	start, end := v.Started.Sub(c.Started).Abs(), v.Ended.Sub(c.Ended).Abs()
-	most, cost := within, 0
-	if v.First != c.First && v.First != "" && c.First != "" {
-		most, cost = beyondDoubt, elsewhere
-	}
-	if start > most || end > most {
+	cost := int((start + min(end, within)).Milliseconds())
+	other := v.First != c.First && v.First != "" && c.First != ""
+	switch {
+	case start > beyondDoubt, other && end > beyondDoubt:
 		return never
+	case other:
+		return cost + elsewhere
 	}
-	return cost + int((start + end).Milliseconds())
+	return cost // the end does not tell: one source may know less of the call as yet
 }
 
 // view is what the accounts say together. The call log knows legs apart and
