@@ -2,6 +2,7 @@ package pbxtest
 
 import (
 	"cmp"
+	"context"
 	"crypto/rand"
 	"fmt"
 	"time"
@@ -233,4 +234,19 @@ func (s *State) since(n int) ([]Account, <-chan struct{}) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return append([]Account(nil), s.calls.accounts[min(n, len(s.calls.accounts)):]...), s.seen
+}
+
+// WaitAccounts waits until n calls are accounted for and returns all there are.
+func (s *State) WaitAccounts(ctx context.Context, n int) ([]Account, error) {
+	for {
+		all, more := s.since(0)
+		if len(all) >= n {
+			return all, nil
+		}
+		select {
+		case <-more:
+		case <-ctx.Done():
+			return all, fmt.Errorf("waiting for the account of call %d: %w", n, context.Cause(ctx))
+		}
+	}
 }

@@ -37,14 +37,19 @@ type Then struct {
 	Move   *Move         // after the answer: transfers the caller inside the PBX
 }
 
-// Mailbox is where Forward leads to the number's own voicemail.
-const Mailbox = "voicemail"
+// Mailbox is where Forward leads to the number's own voicemail, which answers
+// with MailboxTone, in Hz.
+const (
+	Mailbox     = "voicemail"
+	MailboxTone = 2200
+)
 
 // Move is a transfer inside the PBX. The caller stays in the same SIP dialog,
 // as with 3CX, and hears another tone.
 type Move struct {
 	To    string
-	After time.Duration // of talk
+	After time.Duration   // of talk
+	When  <-chan struct{} // in place of After: when it is closed
 
 	Attended bool          // asks first, while the caller waits
 	Talk     time.Duration // how long the two talk then

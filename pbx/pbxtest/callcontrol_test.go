@@ -164,7 +164,7 @@ func TestQuirks(t *testing.T) {
 	if n := len(s.participants("205")); n != 0 {
 		t.Errorf("205 has %d participants", n)
 	}
-	s.SetQuirks(pbxtest.Quirks{LoseAll: true, DropAfter: 5})
+	s.SetQuirks(pbxtest.Quirks{LoseAll: true, DropAfter: 6})
 	c = s.Begin(pbxtest.Internal, party("101"), "205", "")
 	c.End(pbxtest.BySource)
 	ws.want("0 /callcontrol/101/")

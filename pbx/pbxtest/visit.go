@@ -142,7 +142,7 @@ func (v *visit) forward(ctx context.Context, from, to string) error {
 	}
 	v.track.Ring(from, Voicemail, Forwarded)
 	v.track.Answer(from)
-	if err := v.c.Tone(ctx, 1000); err != nil {
+	if err := v.c.Tone(ctx, MailboxTone); err != nil {
 		return err
 	}
 	return rest(ctx, 0)
@@ -178,10 +178,8 @@ func (v *visit) talk(ctx context.Context, number string, b Behaviour) error {
 	case b.Move == nil:
 		return rest(ctx, b.HangUp)
 	}
-	if b.Move.After > 0 {
-		if err := rest(ctx, b.Move.After); err != nil {
-			return err
-		}
+	if err := b.Move.due(ctx); err != nil {
+		return err
 	}
 	if err := v.c.Tone(ctx, 0); err != nil {
 		return err
@@ -195,6 +193,22 @@ func (v *visit) talk(ctx context.Context, number string, b Behaviour) error {
 		return v.consult(ctx, number, b, target)
 	}
 	return v.move(ctx, number, b, target)
+}
+
+// due waits until it is time to transfer.
+func (m *Move) due(ctx context.Context) error {
+	switch {
+	case m.When != nil:
+		select {
+		case <-m.When:
+			return nil
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	case m.After > 0:
+		return rest(ctx, m.After)
+	}
+	return nil
 }
 
 // move transfers the call unseen. Where that fails the number has it back.
@@ -257,16 +271,16 @@ func (v *visit) menu(ctx context.Context, number string, m Menu, how How) error 
 	if err := v.c.Tone(ctx, ToneOf(number)); err != nil {
 		return err
 	}
-	to, err := v.key(ctx, m)
+	to, why, err := v.key(ctx, m)
 	if err != nil || to == "" {
 		return err
 	}
 	v.track.Leave(number)
-	return v.at(ctx, to, Chosen)
+	return v.at(ctx, to, why)
 }
 
-// key waits for a key that leads somewhere.
-func (v *visit) key(ctx context.Context, m Menu) (string, error) {
+// key waits for a key that leads somewhere, or for the end of the wait.
+func (v *visit) key(ctx context.Context, m Menu) (to string, why How, err error) {
 	waiting, cancel := ctx, context.CancelFunc(func() {})
 	if m.Wait > 0 {
 		waiting, cancel = context.WithTimeout(ctx, m.Wait)
@@ -276,14 +290,14 @@ func (v *visit) key(ctx context.Context, m Menu) (string, error) {
 		pressed, err := v.c.WaitDigits(waiting, seen)
 		switch {
 		case ctx.Err() != nil:
-			return "", context.Cause(ctx)
+			return "", "", context.Cause(ctx)
 		case waiting.Err() != nil:
-			return m.Else, nil
+			return m.Else, Forwarded, nil
 		case err != nil:
-			return "", err
+			return "", "", err
 		}
 		if to := m.Keys[pressed[seen-1:seen]]; to != "" {
-			return to, nil
+			return to, Chosen, nil
 		}
 	}
 }
