@@ -168,6 +168,7 @@ func (c *CallControl) follow(ctx context.Context, f *feed) error {
 	settle := time.NewTicker(min(settleEvery, c.cfg.Grace))
 	defer settle.Stop()
 	synced := time.Now()
+	f.lost.Store(true) // 3CX may begin to tell events only some time after it opened the websocket
 	for {
 		var err error
 		select {

@@ -191,7 +191,9 @@ func TestCallControlToken(t *testing.T) {
 	tr.Ring("101", pbxtest.Extension, "")
 	w.shows(seat("101", "Ringing"))
 	w.state.Cut()
-	eventually(t, "another connection", func() bool { return w.state.Listeners() == 1 })
+	if err := w.state.WaitListeners(t.Context(), 1); err != nil {
+		t.Fatal(err)
+	}
 	w.shows(seat("101", "Ringing")) // after a connection of its own
 	tr.End("")
 	w.ends(1)
