@@ -124,6 +124,7 @@ type Agent struct {
 	settings atomic.Pointer[Settings]
 	metrics  *metrics
 	ringing  *media.Clip // what a caller hears who is already listening
+	passing  passing
 }
 
 // NewAgent makes an agent; Attach it to its stack before calls arrive.

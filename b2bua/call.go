@@ -30,6 +30,9 @@ type conversation struct {
 // run is the call's table of contents.
 func (c *conversation) run(ctx context.Context) {
 	c.open()
+	outside := c.outside()
+	c.agent.passing.add(outside, 1)
+	defer c.agent.passing.add(outside, -1)
 	defer c.close(ctx)
 
 	if c.invite.Peer.PBX {

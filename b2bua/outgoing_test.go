@@ -43,6 +43,9 @@ func TestCallOfThePBXGoesToTheTrunk(t *testing.T) {
 	c := r.callOut("+74957654321")
 	r.must(c.WaitAnswer(r.ctx))
 	r.must(c.WaitTone(r.ctx, greeted))
+	if !r.agent.Passing("+74957654321") || r.agent.Passing("201") {
+		t.Error("the call's number outside does not pass")
+	}
 	r.must(c.Hangup(r.ctx))
 	rec := r.record()
 	if rec.Direction != call.Out || rec.Trunk != "carrier" || rec.DID != "+74957654321" || rec.Caller != "201" {
