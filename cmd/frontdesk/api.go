@@ -178,7 +178,9 @@ func (s *server) ask(ctx context.Context, method, path string, body []byte, prog
 		return fmt.Errorf("asking the frontdesk at %s: %w", s.base, err)
 	}
 	defer func() { _ = res.Body.Close() }() // nothing is lost by a failed close of a read body
-	if err := s.read(res, progress, out); err != nil {
+	err = s.read(res, progress, out)
+	_, _ = io.Copy(io.Discard, io.LimitReader(res.Body, 1<<10)) // lets the server end the answer
+	if err != nil {
 		var refused *refusal
 		if errors.As(err, &refused) {
 			return err

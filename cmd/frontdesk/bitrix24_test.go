@@ -23,6 +23,7 @@ const secret = "c4n4rysecret"
 // desk is a portal, and a configuration that names it.
 type desk struct {
 	portal *crmtest.Portal
+	url    string // the portal's
 	config string
 }
 
@@ -43,7 +44,7 @@ func newDeskOf(t *testing.T, more func(portal string) string) *desk {
 		d.portal.Close()
 		server.Close()
 	})
-	d.config = filepath.Join(t.TempDir(), "frontdesk.yaml")
+	d.url, d.config = server.URL, filepath.Join(t.TempDir(), "frontdesk.yaml")
 	d.write(t, `trunks: {carrier: {sources: [127.0.0.1]}}
 pbx: {sip: ["sip:127.0.0.1:5070"], extensions: [100-299], queues: [800-899]}
 rules: [{name: all, default: "800"}]
@@ -150,6 +151,16 @@ func TestBitrix24Check(t *testing.T) {
 
 // company has one of each finding.
 func company(p *crmtest.Portal) {
+	tidyCompany(p)
+	p.AddContact(crmtest.Contact{
+		ID: 7, Name: "Клиент", Responsible: 17, Phones: []string{"+79160000007"},
+		Fields: map[string]any{"UF_CRM_FD_TEMP_MANAGER": "18", "UF_CRM_FD_TEMP_UNTIL": "2026-01-01T10:00:00+03:00"},
+	})
+}
+
+// tidyCompany has one of each finding but the temporary manager whose time is
+// over: a server sees to that by itself.
+func tidyCompany(p *crmtest.Portal) {
 	p.AddUser(crmtest.User{ID: 17, FirstName: "Анна", LastName: "Петрова", Extension: "201"})
 	p.AddUser(crmtest.User{ID: 18, FirstName: "Борис", LastName: "Волков", Extension: "202"})
 	p.AddUser(crmtest.User{ID: 19, FirstName: "Вера", LastName: "Новая"})
@@ -165,7 +176,6 @@ func company(p *crmtest.Portal) {
 	contact(4, 20, nil, "+79160000004")
 	contact(5, 17, nil, "+79160000005")
 	contact(6, 18, nil, "89160000005")
-	contact(7, 17, map[string]any{"UF_CRM_FD_TEMP_MANAGER": "18", "UF_CRM_FD_TEMP_UNTIL": "2026-01-01T10:00:00+03:00"}, "+79160000007")
 	contact(8, 17, nil, "+7 916 000-00-08 (жена)", "+8 916 000-00-08", "12345")
 }
 
