@@ -39,6 +39,7 @@ var law = map[string][]string{
 	"pbx":             {"call"},
 	"pbx/pbxtest":     {"call", "sip", "sip/siptest", "media", "media/sdp"}, // a PBX made of phones
 	"store":           {"call"},
+	"recording":       {"call"},
 	"store/storetest": {},
 	"hep":             {"call"},
 	"b2bua":           {"call", "routing", "sip", "media", "media/sdp"},

@@ -14,6 +14,9 @@ const (
 	windowSize = 3 * sampleRate
 )
 
+// frameBytes is the size of a frame of two samples.
+const frameBytes = 2 * 2
+
 // mixdown puts what two legs say on one time line and writes it: two channels
 // of 16 bits. What did not come is silence.
 type mixdown struct {

@@ -2,11 +2,8 @@ package media
 
 import (
 	"context"
-	"encoding/binary"
-	"errors"
 	"fmt"
 	"io"
-	"os"
 	"time"
 )
 
@@ -19,15 +16,14 @@ type Recorded struct {
 	Lost     int           // packets that came too late, or that a slow disk had no time for
 }
 
-// Record writes what two legs say until ctx ends: a WAV file of two channels,
-// 16 bits at 8 kHz, with a on the left and b on the right. Gaps are silence, so
-// that both stay in step and the file lasts as long as the recorder ran. Only
-// G.711 is heard. The media never wait for it: a disk that is too slow loses
-// audio, and one that fails ends the recording with an error; what was written
-// until then is whole, except for its header, see MendWAV.
+// Record writes what two legs say until ctx ends: frames of two samples, a's and
+// b's, of 16 bits each, little endian, at 8 kHz. Gaps are silence, so that both
+// stay in step and the audio lasts as long as the recorder ran. Only G.711 is
+// heard. The media never wait for it: a disk that is too slow loses audio, and
+// one that fails ends the recording with an error.
 //
 // A leg is recorded once at a time; a second recorder gets ErrBusy.
-func (e *Engine) Record(ctx context.Context, w io.WriteSeeker, a, b *Session) (Recorded, error) {
+func (e *Engine) Record(ctx context.Context, w io.Writer, a, b *Session) (Recorded, error) {
 	tracks, err := tap(a, b)
 	if err != nil {
 		return Recorded{}, fmt.Errorf("recording: %w", err)
@@ -35,21 +31,12 @@ func (e *Engine) Record(ctx context.Context, w io.WriteSeeker, a, b *Session) (R
 	defer a.untap(tracks[0])
 	defer b.untap(tracks[1])
 	m := &mixdown{w: w, start: time.Now()}
-	if err := writeHeader(w, 0); err != nil {
-		return Recorded{}, fmt.Errorf("recording: %w", err)
-	}
 	if err := m.follow(ctx, tracks); err != nil {
 		return Recorded{}, fmt.Errorf("recording: %w", err)
 	}
 	done := Recorded{Duration: time.Duration(m.written) * time.Second / sampleRate, Lost: m.late / (sampleRate / 50)}
 	for _, t := range tracks {
 		done.Lost += t.missed()
-	}
-	if _, err := w.Seek(0, io.SeekStart); err != nil {
-		return done, fmt.Errorf("recording: %w", err)
-	}
-	if err := writeHeader(w, m.written*frameBytes); err != nil {
-		return done, fmt.Errorf("recording: %w", err)
 	}
 	return done, nil
 }
@@ -119,52 +106,4 @@ func (s *Session) untap(t *track) {
 	if err := s.in.admit(); err != nil {
 		s.engine.cfg.Logger.Warn("ending a recording", "err", err)
 	}
-}
-
-// Sizes of a recording's parts in bytes.
-const (
-	frameBytes     = 2 * 2 // two channels of 16 bits
-	wavHeaderBytes = 44
-)
-
-// writeHeader writes the header of a WAV file with size bytes of samples.
-func writeHeader(w io.Writer, size int64) error {
-	le := binary.LittleEndian
-	h := append(make([]byte, 0, wavHeaderBytes), "RIFF"...)
-	h = le.AppendUint32(h, uint32(min(wavHeaderBytes-8+size, 1<<32-1)))
-	h = append(h, "WAVEfmt "...)
-	h = le.AppendUint32(h, 16)
-	h = le.AppendUint16(h, 1) // PCM
-	h = le.AppendUint16(h, 2) // channels
-	h = le.AppendUint32(h, sampleRate)
-	h = le.AppendUint32(h, sampleRate*frameBytes)
-	h = le.AppendUint16(h, frameBytes)
-	h = le.AppendUint16(h, 16) // bits
-	h = append(h, "data"...)
-	h = le.AppendUint32(h, uint32(min(size, 1<<32-1-wavHeaderBytes)))
-	_, err := w.Write(h)
-	return err
-}
-
-// MendWAV gives a recording that was cut off its header back, which tells its
-// length, and says how long it lasts. Half a frame at its end is cut away. It
-// does not harm a whole one.
-func MendWAV(path string) (d time.Duration, err error) {
-	f, err := os.OpenFile(path, os.O_RDWR, 0)
-	if err != nil {
-		return 0, fmt.Errorf("mending a recording: %w", err)
-	}
-	defer func() { err = errors.Join(err, f.Close()) }()
-	info, err := f.Stat()
-	if err != nil {
-		return 0, fmt.Errorf("mending a recording: %w", err)
-	}
-	frames := max(info.Size()-wavHeaderBytes, 0) / frameBytes
-	if err := writeHeader(f, frames*frameBytes); err != nil {
-		return 0, fmt.Errorf("mending a recording: %w", err)
-	}
-	if err := f.Truncate(wavHeaderBytes + frames*frameBytes); err != nil {
-		return 0, fmt.Errorf("mending a recording: %w", err)
-	}
-	return time.Duration(frames) * time.Second / sampleRate, nil
 }
