@@ -27,6 +27,7 @@ type Tools struct {
 	Identifier Identifier
 	Portal     Portal
 	Mirror     Mirror
+	Phonebook  Phonebook
 }
 
 // Identifier tells which frontdesk answers.

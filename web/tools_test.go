@@ -24,6 +24,7 @@ import (
 type shed struct {
 	tooling error
 	setups  []web.SetupOptions
+	syncs   []web.PhonebookOptions
 	work    func(ctx context.Context, progress func(web.Progress)) error // of lint and export
 }
 
@@ -52,6 +53,11 @@ func (s *shed) Lint(ctx context.Context, progress func(web.Progress)) ([]routing
 		s.do(ctx, progress)
 }
 
+func (s *shed) Sync(ctx context.Context, o web.PhonebookOptions, progress func(web.Progress)) (web.PhonebookSync, error) {
+	s.syncs = append(s.syncs, o)
+	return web.PhonebookSync{Problem: "p", Examples: []string{"create B24:C:1"}, Began: noon, Seconds: 0.5}, s.do(ctx, progress)
+}
+
 func (s *shed) mirror() mirror { return mirror{s} }
 
 type mirror struct{ *shed }
@@ -74,6 +80,7 @@ func (m mirror) Export(ctx context.Context, progress func(web.Progress)) (web.Mi
 var toolPaths = map[string]string{
 	"POST /api/v1/bitrix24/check": "Checks", "POST /api/v1/bitrix24/setup?dry_run=true": "Steps", "POST /api/v1/bitrix24/lint": "Findings",
 	"POST /api/v1/mirror/export": "Mirror", "GET /api/v1/mirror": "Mirror", "GET /api/v1/instance": "Identity",
+	"POST /api/v1/phonebook/sync": "PhonebookSync",
 }
 
 func TestToolsAnswerAsDescribed(t *testing.T) {
@@ -141,6 +148,20 @@ func TestSetupTakesItsParameters(t *testing.T) {
 	}
 	if !slices.Equal(h.setups, want) {
 		t.Errorf("set up with %+v, want %+v", h.setups, want)
+	}
+}
+
+func TestSyncTakesItsParameters(t *testing.T) {
+	t.Parallel()
+	h := setup(t)
+	const path = "/api/v1/phonebook/sync"
+	h.want(t, 200, request("POST", path, ""))
+	h.want(t, 200, request("POST", path+"?dry_run=true&force=1", ""))
+	for _, bad := range []string{"?dry_run=perhaps", "?section=x", "?force=1&force=0", "?%zz"} {
+		h.want(t, 400, request("POST", path+bad, ""))
+	}
+	if want := []web.PhonebookOptions{{}, {DryRun: true, Force: true}}; !slices.Equal(h.syncs, want) {
+		t.Errorf("synced with %+v, want %+v", h.syncs, want)
 	}
 }
 

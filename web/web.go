@@ -129,7 +129,7 @@ func New(cfg Config) (*Server, error) {
 	}
 	t := cfg.Tools
 	if cfg.Calls == nil || cfg.Explainer == nil || cfg.Reloader == nil || cfg.Health == nil || cfg.Metrics == nil ||
-		t.Identifier == nil || t.Portal == nil || t.Mirror == nil {
+		t.Identifier == nil || t.Portal == nil || t.Mirror == nil || t.Phonebook == nil {
 		return nil, errors.New("web: a service is missing in the configuration")
 	}
 	s := &Server{cfg: cfg, metrics: newMetrics(), busy: make(chan struct{}, 1), ending: make(chan struct{})}
@@ -201,6 +201,7 @@ func (s *Server) routes() []route {
 		{"POST", "/api/v1/bitrix24/lint", false, s.lintPortal},
 		{"GET", "/api/v1/mirror", false, s.mirror},
 		{"POST", "/api/v1/mirror/export", false, s.exportMirror},
+		{"POST", "/api/v1/phonebook/sync", false, s.syncPhonebook},
 		{"GET", "/api/v1/openapi.json", false, s.openAPI},
 	}
 }

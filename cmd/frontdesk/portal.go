@@ -21,6 +21,7 @@ func (s *system) tools() web.Tools {
 		Identifier: s,
 		Portal:     portalTools{config: func() *config.Config { return s.live.Load().cfg }, client: s.crm},
 		Mirror:     mirrorTools{s.mirror},
+		Phonebook:  s.contacts,
 	}
 }
 

@@ -34,20 +34,29 @@ type state struct {
 	book    *staff.Book
 	mirror  *crm.Mirror
 	expirer *staff.Expirer
+
+	contacts contacts
 }
 
 // openStore opens the database. One that cannot be opened now keeps nobody from
 // calling: it is taken in use when it can be.
 func openStore(ctx context.Context, cfg *config.Config, log *slog.Logger) (*store.Store, error) {
-	node, err := os.Hostname()
-	if err != nil {
-		node = "node"
-	}
-	st, err := store.Open(ctx, cfg.Store.Reveal(), store.Options{Logger: log, Node: node, Patient: true})
+	st, err := store.Open(ctx, cfg.Store.Reveal(), store.Options{
+		Logger: log, Node: nodeName(), Patient: true, Queues: map[string]int{refreshJob: refreshQueue},
+	})
 	if err != nil {
 		return nil, fmt.Errorf("store: %w", err)
 	}
 	return st, nil
+}
+
+// nodeName is the name of this node, for others that share its database.
+func nodeName() string {
+	name, err := os.Hostname()
+	if err != nil {
+		return "node"
+	}
+	return name
 }
 
 // newState makes what is kept, over an open store. numbers are those of the PBX
@@ -62,10 +71,10 @@ func newState(cfg *config.Config, st *store.Store, client *crm.Client, numbers f
 		Window: cfg.Sticky.Time, Directory: staff.NewDirectory(employees, numbers), Store: st,
 		Shared: strings.HasPrefix(cfg.Store.Reveal(), "postgres"), Logger: log,
 	})
-	if client == nil {
-		return s, nil
-	}
 	var err error
+	if s.contacts, err = newContacts(cfg, client, st, log); err != nil || client == nil {
+		return s, err
+	}
 	if cfg.CRM.Mirror.Enabled {
 		if s.mirror, err = newMirror(cfg, client, st, log, nil); err != nil {
 			return nil, fmt.Errorf("crm.mirror: %w", err)
@@ -104,7 +113,7 @@ func newExpirer(cfg *config.Config, st *store.Store, client *crm.Client, log *sl
 
 // deps gives the calls what they read of the state.
 func (s *state) deps(d *b2bua.Deps, cfg *config.Config) {
-	d.Sticky, d.Log = s.book, ended{s.ring, s.book}
+	d.Sticky, d.Log = s.book, ended{s.ring, s.book, s.contacts}
 	if s.mirror == nil {
 		return
 	}
@@ -137,6 +146,7 @@ func (s *state) run(ctx context.Context, g *errgroup.Group) {
 	if s.expirer != nil {
 		g.Go(func() error { return s.expirer.Run(ctx) })
 	}
+	s.contacts.run(ctx, g)
 }
 
 func (s *state) collectors() []prometheus.Collector {
@@ -147,19 +157,21 @@ func (s *state) collectors() []prometheus.Collector {
 	if s.expirer != nil {
 		out = append(out, s.expirer.Collectors()...)
 	}
-	return out
+	return append(out, s.contacts.collectors()...)
 }
 
-// ended hands every record on: to the list of the last calls, and to the book,
-// the one place that stickiness learns from.
+// ended hands every record on: to the list of the last calls, to the book, the
+// one place that stickiness learns from, and to the address book.
 type ended struct {
-	ring *web.Ring
-	book *staff.Book
+	ring     *web.Ring
+	book     *staff.Book
+	contacts contacts
 }
 
-// Add takes the record of a call that has ended. Neither of them blocks. Whoever
+// Add takes the record of a call that has ended. None of them blocks. Whoever
 // sees the record in the list sees its effect too.
 func (e ended) Add(r call.Record) {
 	e.book.Ended(r)
 	e.ring.Add(r)
+	e.contacts.ended(r)
 }

@@ -301,13 +301,13 @@ func TestTooDeep(t *testing.T) {
 
 func TestProblemsAsJSON(t *testing.T) {
 	t.Parallel()
-	_, problems := config.Parse("frontdesk.yaml", []byte("pbx: {rinng: 5s}\nphonebook: {sync: true}\nrules: [{name: a, default: \"800\"}]\ntrunks: {a: {sources: 192.0.2.1}}\n"), none)
+	_, problems := config.Parse("frontdesk.yaml", []byte("pbx: {rinng: 5s}\nhttp: {listen: \"0.0.0.0:8080\"}\nrules: [{name: a, default: \"800\"}]\ntrunks: {a: {sources: 192.0.2.1}}\n"), none)
 	b, err := json.Marshal(problems)
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := `[{"file":"frontdesk.yaml","line":1,"column":7,"path":"pbx.rinng","severity":"error","message":"unknown key \"rinng\" in pbx","hint":"did you mean \"ring\"?","excerpt":"pbx: {rinng: 5s}"},` +
-		`{"file":"frontdesk.yaml","line":2,"column":19,"path":"phonebook.sync","severity":"warning","message":"phonebook.sync is read but has no effect in this version","excerpt":"phonebook: {sync: true}"}]`
+		`{"file":"frontdesk.yaml","line":2,"column":16,"path":"http.listen","severity":"warning","message":"http.listen is reached from outside, and there is no http.token: the API answers loopback only","hint":"set http.token, or listen on 127.0.0.1","excerpt":"http: {listen: \"0.0.0.0:8080\"}"}]`
 	if string(b) != want {
 		t.Errorf("got  %s\nwant %s", b, want)
 	}

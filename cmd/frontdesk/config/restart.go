@@ -31,6 +31,8 @@ func (c *Config) Restart(other *Config) []string {
 		{"crm.bitrix24.fields", c.CRM.Bitrix24.Fields, other.CRM.Bitrix24.Fields},
 		{"rules[].when", c.Plan.Fields(), other.Plan.Fields()}, // what the portal is asked for and the mirror keeps
 		{"crm.bitrix24.rate", c.CRM.Bitrix24.Rate, other.CRM.Bitrix24.Rate},
+		{"pbx.xapi", c.PBX.XAPI, other.PBX.XAPI},
+		{"phonebook", c.Phonebook, other.Phonebook},
 		{"staff", c.Staff, other.Staff},
 		{"mail.smtp", c.Mail.SMTP.Reveal(), other.Mail.SMTP.Reveal()},
 		{"mail.from", c.Mail.From, other.Mail.From},

@@ -204,8 +204,23 @@ func (c *checker) service() {
 	if filepath.Clean(c.Recordings.Dir) == "." {
 		c.failAt("recordings.dir", "recordings.dir names no folder of its own", "write recordings/")
 	}
+	c.phonebook()
 	c.within("phonebook.every", c.Phonebook.Every, time.Minute, 30*day)
 	c.mail()
+}
+
+// phonebook wants both sides of what is to be kept equal.
+func (c *checker) phonebook() {
+	if !c.Phonebook.Sync {
+		return
+	}
+	if c.PBX.XAPI == nil && !c.root.find("pbx.xapi").exact {
+		c.failAt("phonebook.sync", "the address book is written by 3CX's configuration API, and pbx.xapi is not there",
+			"set pbx.xapi, or write files for 3CX's import with frontdesk 3cx sync --csv")
+	}
+	if !c.CRM.Bitrix24.Webhook.Set() && c.CRM.Bitrix24.App == nil {
+		c.failAt("phonebook.sync", "the address book is filled from the portal, and none is configured", "set crm.bitrix24.webhook")
+	}
 }
 
 func (c *checker) mail() {
