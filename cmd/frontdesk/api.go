@@ -120,7 +120,7 @@ func (s *server) recognise(ctx context.Context, me web.Identity) error {
 	var refused *refusal
 	switch {
 	case errors.As(err, &refused) && refused.status == http.StatusUnauthorized:
-		return fmt.Errorf("the frontdesk at %s refuses the token: let http.token be the one that it was started with, or, if it is another one, give this configuration an http.listen of its own", s.base)
+		return fmt.Errorf("the frontdesk at %s refuses the token: let http.token be the one that it was started with (are its environment variables set here?), or, if that is not the server of this configuration, give it an http.listen of its own", s.base)
 	case errors.As(err, &refused) && refused.status == http.StatusForbidden:
 		return fmt.Errorf("the frontdesk at %s refuses this command: %w", s.base, err)
 	}
