@@ -150,7 +150,7 @@ func TestABacklogLetsCallersPass(t *testing.T) {
 		p.AddContact(crmtest.Contact{Responsible: 61, Phones: []string{"+79160000000"}})
 		p.SetRate(2, 50)
 		w := newWorld(t, p)
-		const calls = 1000
+		const calls = 200
 		jobs := make(chan int)
 		var wait sync.WaitGroup
 		for range 10 {
@@ -172,7 +172,7 @@ func TestABacklogLetsCallersPass(t *testing.T) {
 			}
 		})
 		var worst time.Duration
-		for range 100 {
+		for range 30 {
 			time.Sleep(2 * time.Second)
 			asked := time.Now()
 			if _, err := w.ask(t, "+79160000000"); err != nil {
@@ -183,7 +183,7 @@ func TestABacklogLetsCallersPass(t *testing.T) {
 		wait.Wait()
 		took := time.Since(began)
 		refused := strings.Count(w.log.String(), "QUERY_LIMIT")
-		t.Logf("%d calls in %v, the slowest of 100 look-ups took %v", calls, took, worst)
+		t.Logf("%d calls in %v, the slowest of 30 look-ups took %v", calls, took, worst)
 		if took > calls/2*time.Second+2*time.Minute || worst > time.Second || refused > 0 {
 			t.Errorf("%d calls took %v, a look-up %v, %d refused", calls, took, worst, refused)
 		}
