@@ -54,6 +54,7 @@ type Deps struct {
 	Prompts   Prompts
 	Sticky    StickyBook
 	Log       Log
+	Recorder  Recorder // nil: nothing is recorded
 	Media     *media.Engine
 	Logger    *slog.Logger
 }
@@ -69,6 +70,7 @@ type Settings struct {
 	Deadline time.Duration  // from the INVITE's arrival to the decision
 	Greeting Greeting
 	Digits   Digits
+	Record   Recording
 	Codecs   []sdp.Codec // what frontdesk itself plays, in order of preference
 }
 
@@ -100,6 +102,10 @@ type PBX struct {
 	Ring     time.Duration // no answer after this: the rule's default
 	Failover time.Duration // silence of a node for this long: the next one
 	Numbers  func() call.Numbers
+
+	// The extensions that take no calls now, and why; may be nil. What it gives
+	// must not change any more.
+	Unavailable func() map[call.Extension]string
 }
 
 // Greeting is what a caller hears before being handed over.

@@ -18,6 +18,9 @@ func (a *Agent) gather(ctx context.Context, set *Settings, f *routing.Facts, lef
 	if numbers := set.PBX.Numbers; numbers != nil {
 		f.Numbers = numbers()
 	}
+	if unavailable := set.PBX.Unavailable; unavailable != nil && set.Plan.Diverts() {
+		f.Unavailable = unavailable()
+	}
 	f.CRM = call.Answer{Source: call.SourceNone, Missing: call.MissingNotAsked}
 	search := set.Plan.Search(*f)
 	if search && a.Sticky != nil {

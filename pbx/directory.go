@@ -68,8 +68,9 @@ type directoryStats struct {
 
 // presence is the state of users as of a moment.
 type presence struct {
-	at    time.Time
-	users map[call.Extension]User
+	at          time.Time
+	users       map[call.Extension]User
+	unavailable map[call.Extension]string
 }
 
 // NewDirectory makes a directory that knows the static list. Load gives it the
@@ -124,6 +125,16 @@ func (d *Directory) Availability(ext call.Extension) Availability {
 		return ""
 	}
 	return u.Availability()
+}
+
+// Unavailable are the extensions that cannot be rung now, and why; nil where it
+// is not known. The map does not change any more.
+func (d *Directory) Unavailable() map[call.Extension]string {
+	p := d.users.Load()
+	if p == nil || time.Since(p.at) > 3*d.cfg.Refresh {
+		return nil
+	}
+	return p.unavailable
 }
 
 // Availability is the state of a user; empty where 3CX does not say.
@@ -257,9 +268,12 @@ func (d *Directory) Refresh(ctx context.Context) error {
 	if usersErr != nil {
 		return errors.Join(err, usersErr)
 	}
-	p := presence{at: time.Now(), users: make(map[call.Extension]User, len(users))}
+	p := presence{at: time.Now(), users: make(map[call.Extension]User, len(users)), unavailable: map[call.Extension]string{}}
 	for _, u := range users {
 		p.users[u.Number] = u
+		if a := u.Availability(); a != "" && a != Available {
+			p.unavailable[u.Number] = string(a)
+		}
 	}
 	d.users.Store(&p)
 	return err

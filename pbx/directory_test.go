@@ -247,6 +247,10 @@ func TestAvailable(t *testing.T) {
 				t.Errorf("%s is known=%t available=%t", ext, known, available)
 			}
 		}
+		want := map[call.Extension]string{"102": "not registered", "103": "do not disturb", "106": "disabled", "107": "do not disturb"}
+		if diff := cmp.Diff(want, d.Unavailable()); diff != "" {
+			t.Error(diff)
+		}
 		e.change(func() { e.usersErr = errDown })
 		if err := d.Refresh(t.Context()); !errors.Is(err, errDown) {
 			t.Error(err)
@@ -255,7 +259,7 @@ func TestAvailable(t *testing.T) {
 			t.Error("one failure forgets the state")
 		}
 		time.Sleep(4 * time.Minute) // of the bubble
-		if known, _ := d.Available("102"); known {
+		if known, _ := d.Available("102"); known || d.Unavailable() != nil {
 			t.Error("old news is believed")
 		}
 		if !d.Numbers().Has("101") {

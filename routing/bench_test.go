@@ -39,7 +39,7 @@ func busy(b *testing.B) (*routing.Plan, routing.Facts) {
 			{Kind: call.KindContact, ID: 12, Name: "ООО Ромашка", Responsible: 17, Temporary: 17, Until: at.Add(time.Hour)},
 			{Kind: call.KindLead, ID: 13, Responsible: 18},
 		}},
-		Took: map[string]call.Seconds{"crm": call.Seconds(300 * time.Millisecond)},
+		Gathered: routing.Gathered{Took: map[string]call.Seconds{"crm": call.Seconds(300 * time.Millisecond)}},
 	}
 }
 

@@ -45,6 +45,7 @@ func (p *Plan) Decide(f Facts) Decision {
 		}
 	}
 	if d.Reject == 0 {
+		d.divert()
 		d.decideGreeting()
 		d.judgeDigits()
 	}
@@ -63,6 +64,8 @@ type deciding struct {
 	rings []ring    // of that section's entities
 	alike string    // who shares the target's extension
 	clock string    // the time as traces show it, once it is needed
+
+	absent call.Extension // whom the call would have gone to, had it been available
 }
 
 // ring is what an entity yields: an extension to ring, or why there is none.
@@ -361,9 +364,22 @@ func (d *deciding) sharing(e call.Employee) string {
 	return ""
 }
 
+// divert is the rest of step 7 where the rule wants it: an extension that is
+// known to take no calls is not rung.
+func (d *deciding) divert() {
+	why, absent := d.facts.Unavailable[d.Target]
+	if d.absent = ""; !absent || d.rule.unavailable == "" || d.rule.unavailable == d.Target {
+		return
+	}
+	d.note("availability", string(d.rule.unavailable), "extension ", string(d.Target), " takes no calls: ", shortened(why))
+	d.absent, d.Target, d.Employee, d.alike = d.Target, d.rule.unavailable, nil, ""
+}
+
 // decideGreeting is steps 5 and 8.
 func (d *deciding) decideGreeting() {
 	switch {
+	case d.absent != "":
+		d.note("greeting", "none", "it would name somebody who takes no calls")
 	case d.alike != "":
 		d.note("greeting", "none", d.alike, " share extension ", string(d.Target), ": no name would be right")
 	case d.Employee == nil:
@@ -401,6 +417,7 @@ func (d *deciding) judgeDigits() {
 	default:
 		d.note("digits", digits, "the caller dialled an existing number")
 		d.Outcome, d.Target, d.Employee, d.Entity = call.OutcomeDigits, call.Extension(digits), nil, nil
+		d.divert()
 	}
 }
 

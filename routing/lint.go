@@ -87,6 +87,9 @@ func (c *compiler) lintTargets(p *Plan) {
 		if !c.src.Numbers.Has(r.fallback) {
 			c.warn(fmt.Sprintf("rules[%d].default", i), "", "the PBX has no extension or queue %s", strconv.Quote(string(r.fallback)))
 		}
+		if r.unavailable != "" && !c.src.Numbers.Has(r.unavailable) {
+			c.warn(fmt.Sprintf("rules[%d].on_unavailable", i), "", "the PBX has no extension or queue %s", strconv.Quote(string(r.unavailable)))
+		}
 	}
 }
 

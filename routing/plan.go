@@ -21,6 +21,7 @@ type Plan struct {
 	closedLeads bool // closed leads count
 	digits      DigitsSource
 	sticky      bool
+	diverts     bool     // some rule looks at who takes no calls
 	asks        bool     // some `when` speaks of the CRM's answer
 	fields      []string // that they name, in order
 }
@@ -37,6 +38,8 @@ type rule struct {
 	when     *expression
 	lookup   bool
 	greeting bool
+
+	unavailable call.Extension // where a call goes whose extension takes none; empty: nowhere else
 }
 
 // list is the patterns of one condition; an empty one holds for every call.
@@ -73,6 +76,7 @@ func Compile(src Source) (*Plan, []Problem) {
 		plan.rules = append(plan.rules, c.rule(i, r))
 	}
 	plan.asks, plan.fields = asked(plan.rules)
+	plan.diverts = slices.ContainsFunc(plan.rules, func(r rule) bool { return r.unavailable != "" })
 	c.names()
 	broken := slices.ContainsFunc(c.problems, func(p Problem) bool { return !p.Warning })
 	if !broken {
@@ -85,6 +89,9 @@ func Compile(src Source) (*Plan, []Problem) {
 // Fields are the codes of the entities' fields that the rules' `when` name, each
 // once and in order: the CRM must be asked for them.
 func (p *Plan) Fields() []string { return slices.Clone(p.fields) }
+
+// Diverts reports whether deciding looks at Facts.Unavailable.
+func (p *Plan) Diverts() bool { return p.diverts }
 
 func asked(rules []rule) (asks bool, fields []string) {
 	for i := range rules {
@@ -185,6 +192,7 @@ func (c *compiler) rule(i int, src RuleSource) rule {
 		name: src.Name, label: "rule " + strconv.Quote(src.Name), fallback: call.Extension(src.Default),
 		trunks: src.Trunk, lookup: src.Lookup == nil || *src.Lookup, greeting: src.Greeting == nil || *src.Greeting,
 		did: c.patterns(path+".did", src.DID), caller: c.patterns(path+".caller", src.Caller),
+		unavailable: call.Extension(src.OnUnavailable),
 	}
 	for j, name := range src.Trunk {
 		if !slices.Contains(c.src.Trunks, name) {
@@ -192,6 +200,9 @@ func (c *compiler) rule(i int, src RuleSource) rule {
 		}
 	}
 	c.target(path+".default", src.Default)
+	if src.OnUnavailable != "" {
+		c.dialled(path+".on_unavailable", src.OnUnavailable)
+	}
 	var faults []fault
 	if src.Hours != "" {
 		r.hours, faults = c.hours(src.Hours)
@@ -225,6 +236,11 @@ func (c *compiler) target(path, s string) {
 		c.fail(path, "the number of an extension or queue", "the rule has no default")
 		return
 	}
+	c.dialled(path, s)
+}
+
+// dialled checks a number on the PBX.
+func (c *compiler) dialled(path, s string) {
 	for i, r := range []rune(s) {
 		if !strings.ContainsRune(charset, r) || r == '+' && i > 0 {
 			c.fail(path, "digits, as dialled on the PBX", "%q cannot be dialled", s)

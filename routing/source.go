@@ -22,15 +22,16 @@ type Source struct {
 
 // RuleSource is one rule. A condition left out holds for every call.
 type RuleSource struct {
-	Name     string   // unique
-	Trunk    []string // names of trunks, one of which the call came by
-	DID      []string // patterns, one of which the called number matches
-	Caller   []string // patterns, one of which the calling number matches
-	Hours    string   // "Mon-Fri 09:00-18:00", or the name of a schedule
-	When     *string  // an expression of trunk, did, caller, hour, crm and so on (variables in when.go); nil: none
-	Default  string   // the number on the PBX where the call goes when nothing better is found
-	Lookup   *bool    // false: no search in the CRM; nil is true
-	Greeting *bool    // false: no greeting; nil is true
+	Name          string   // unique
+	Trunk         []string // names of trunks, one of which the call came by
+	DID           []string // patterns, one of which the called number matches
+	Caller        []string // patterns, one of which the calling number matches
+	Hours         string   // "Mon-Fri 09:00-18:00", or the name of a schedule
+	When          *string  // an expression of trunk, did, caller, hour, crm and so on (variables in when.go); nil: none
+	Default       string   // the number on the PBX where the call goes when nothing better is found
+	OnUnavailable string   // the number where it goes instead of an extension that is known to take no calls; empty: nowhere else
+	Lookup        *bool    // false: no search in the CRM; nil is true
+	Greeting      *bool    // false: no greeting; nil is true
 }
 
 // ScheduleSource is a named schedule: hours as in a rule, closed on holidays.

@@ -22,7 +22,7 @@ type Step struct {
 // moreSteps is how many steps a decision has at most besides rules and
 // entities: times, caller, CRM, three sections, sticky, managers, greeting,
 // digits, decision.
-const moreSteps = 11
+const moreSteps = 13
 
 // tracer collects steps. What they say lies in one text until the end, which
 // spares the hot path an allocation a step.
@@ -280,6 +280,8 @@ func (d *deciding) conclude() {
 	case d.Reject != 0:
 		d.note("decision", "refused with "+strconv.Itoa(d.Reject), why)
 		return
+	case d.absent != "":
+		why += ": on_unavailable of the rule, for " + string(d.absent)
 	case d.Employee != nil && d.Entity != nil:
 		why += " " + person(*d.Employee) + " of " + describe(d.Entity)
 	case d.Employee != nil:

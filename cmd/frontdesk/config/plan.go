@@ -39,7 +39,7 @@ func Dialplan(c *Config, numbers call.Numbers) routing.Source {
 	for _, r := range c.Rules {
 		src.Rules = append(src.Rules, routing.RuleSource{
 			Name: r.Name, Trunk: r.Trunk, DID: r.DID, Caller: r.Caller, Hours: r.Hours, When: r.When,
-			Default: r.Default, Lookup: r.Lookup, Greeting: r.Greeting,
+			Default: r.Default, OnUnavailable: r.OnUnavailable, Lookup: r.Lookup, Greeting: r.Greeting,
 		})
 	}
 	return src

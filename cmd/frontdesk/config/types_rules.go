@@ -81,6 +81,8 @@ type Rule struct {
 	When *string `yaml:"when"`
 	// Where the call goes when nothing better is found.
 	Default string `yaml:"default" jsonschema:"required"`
+	// Where a call goes instead of an extension that 3CX says is not registered, disabled or does not want to be disturbed; left out: it rings there all the same. Wants pbx.xapi.
+	OnUnavailable string `yaml:"on_unavailable"`
 	// false: straight to default, without asking the CRM.
 	Lookup *bool `yaml:"lookup"`
 	// false: no greeting.
