@@ -27,13 +27,14 @@ const recordsKept = 1000
 // state is what outlives a call, and who feeds it: the last records, the
 // database, the sticky bindings, the mirror of the portal, and the care of
 // temporary managers. The mirror and the expirer are nil where there is no
-// portal to speak with.
+// portal to speak with, and the share where no other node may use it.
 type state struct {
 	ring    *web.Ring
 	store   *store.Store
 	book    *staff.Book
 	mirror  *crm.Mirror
 	expirer *staff.Expirer
+	share   *crm.Share
 
 	contacts contacts
 }
@@ -69,11 +70,14 @@ func newState(cfg *config.Config, st *store.Store, client *crm.Client, numbers f
 	}
 	s.book = staff.NewBook(staff.BookConfig{
 		Window: cfg.Sticky.Time, Directory: staff.NewDirectory(employees, numbers), Store: st,
-		Shared: strings.HasPrefix(cfg.Store.Reveal(), "postgres"), Logger: log,
+		Shared: manyNodes(cfg), Logger: log,
 	})
 	var err error
 	if s.contacts, err = newContacts(cfg, client, st, log); err != nil || client == nil {
 		return s, err
+	}
+	if manyNodes(cfg) {
+		s.share = crm.NewShare(client, st)
 	}
 	if cfg.CRM.Mirror.Enabled {
 		if s.mirror, err = newMirror(cfg, client, st, log, nil); err != nil {
@@ -83,6 +87,9 @@ func newState(cfg *config.Config, st *store.Store, client *crm.Client, numbers f
 	s.expirer, err = newExpirer(cfg, st, client, log)
 	return s, err
 }
+
+// manyNodes reports whether other nodes may use the same store.
+func manyNodes(cfg *config.Config) bool { return strings.HasPrefix(cfg.Store.Reveal(), "postgres") }
 
 // load reads the bindings before the first call comes. Where the database does
 // not give them in time the calls begin without, and run reads them later.
@@ -146,6 +153,9 @@ func (s *state) run(ctx context.Context, g *errgroup.Group) {
 	if s.expirer != nil {
 		g.Go(func() error { return s.expirer.Run(ctx) })
 	}
+	if s.share != nil {
+		g.Go(func() error { return s.share.Run(ctx) })
+	}
 	s.contacts.run(ctx, g)
 }
 
@@ -156,6 +166,9 @@ func (s *state) collectors() []prometheus.Collector {
 	}
 	if s.expirer != nil {
 		out = append(out, s.expirer.Collectors()...)
+	}
+	if s.share != nil {
+		out = append(out, s.share.Collectors()...)
 	}
 	return append(out, s.contacts.collectors()...)
 }
