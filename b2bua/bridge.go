@@ -25,6 +25,9 @@ type place struct {
 // bridge calls the target on the PBX, then, where it does not answer, is busy
 // or declines, the rule's default, and joins whoever answers with the caller.
 func (c *conversation) bridge(ctx context.Context) int {
+	if c.prepareTape(ctx); ctx.Err() != nil {
+		return 0
+	}
 	targets := []call.Extension{c.decision.Target}
 	if d := c.decision.Default; d != "" && d != c.decision.Target {
 		targets = append(targets, d)
@@ -135,12 +138,13 @@ func (c *conversation) join(ctx context.Context, leg *secondLeg) int {
 		return 0
 	}
 	from := time.Now()
+	kept := c.tape(ctx, leg)
 	reason := c.talk(ctx, leg)
 	ext := leg.place.ext
 	if c.invite.Peer.PBX { // then it is the caller who sits at an extension
 		ext = call.Extension(c.facts.Caller)
 	}
-	c.record.talked(ext, c.employeeAt(ext), from)
+	c.record.talked(ext, c.employeeAt(ext), from, kept)
 	c.log.Info("talk over", "target", leg.place.ext, "seconds", time.Since(from).Seconds(), "ended_by", reason)
 	return 0
 }
@@ -190,6 +194,7 @@ func (c *conversation) outgoing(ctx context.Context) {
 			continue
 		}
 		c.record.outgoing(name)
+		c.prepareTape(ctx)
 		dialled := c.invite.RequestURI.User
 		leg, res := c.attempt(ctx, place{
 			peer: name, uri: targetURI(t.Target, dialled), to: targetURI(t.Target, dialled),

@@ -24,6 +24,7 @@ type conversation struct {
 	facts    routing.Facts
 	decision routing.Decision
 	voice    voice
+	taped    bool // what is said in it is recorded
 	record   record
 }
 

@@ -107,15 +107,16 @@ func (r *record) legCode(i, code int) {
 	r.r.Legs[i].Code = code
 }
 
-// talked adds one conversation.
-func (r *record) talked(ext call.Extension, employee int, from time.Time) {
+// talked adds one conversation, which is over; kept gives its recording.
+func (r *record) talked(ext call.Extension, employee int, from time.Time, kept func() string) {
+	until := r.now()
+	recording := kept()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	until := r.now()
 	r.r.Result = call.ResultAnswered
 	r.r.Talks = append(r.r.Talks, call.Talk{
 		Extension: ext, Employee: employee, From: from.In(r.zone), Until: until,
-		Seconds: int(until.Sub(from).Round(time.Second) / time.Second),
+		Seconds: int(until.Sub(from).Round(time.Second) / time.Second), Recording: recording,
 	})
 }
 

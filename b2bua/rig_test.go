@@ -44,6 +44,7 @@ type rig struct {
 	pbx      *pbxtest.PBX
 	crm      *directory
 	mirror   b2bua.Mirror
+	tapes    *tapes
 	records  *records
 }
 
@@ -76,13 +77,14 @@ func setup(t *testing.T, options ...option) *rig {
 	r.must(err)
 	r.engine, err = media.NewEngine(media.Config{Bind: netip.MustParseAddr("127.0.0.1"), Ports: media.PortRange{First: 30000, Last: 60999}})
 	r.must(err)
-	r.settings = r.defaults()
+	r.settings, r.tapes = r.defaults(), &tapes{engine: r.engine}
 	for _, o := range options {
 		o(r)
 	}
 	r.agent = b2bua.NewAgent(b2bua.Deps{
 		Directory: r.crm, Mirror: r.mirror, Staff: staff{}, Prompts: prompts{}, Log: r.records, Media: r.engine,
-		Logger: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug})),
+		Recorder: r.tapes,
+		Logger:   slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}, r.settings)
 	listener, err := sip.Listen(ctx, "udp://127.0.0.1:0", nil)
 	r.must(err)
@@ -239,7 +241,10 @@ func (staff) Employee(id int) (call.Employee, bool) {
 // prompts speak a tone of 1.5 s.
 type prompts struct{}
 
-func (prompts) Prompt(context.Context, string) (*media.Clip, error) {
+func (prompts) Prompt(ctx context.Context, _ string) (*media.Clip, error) {
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
 	return media.NewClip(media.Tone(greeted, 1500*time.Millisecond)), nil
 }
 
