@@ -61,8 +61,9 @@ func readList(a *API, q *request) (any, *failure) {
 		return nil, fail
 	}
 	a.state.mu.Lock()
-	rows := slices.Clone(t.rows)
+	rows := t.list(&options, q.query.Get("$filter")+"\n"+options.search)
 	a.state.mu.Unlock()
+	options.keep, options.search = nil, "" // applied
 	return options.page(t, rows), nil
 }
 

@@ -119,37 +119,28 @@ func (q *query) sorted(rows []Row) []Row {
 	return rows
 }
 
-// page answers a request for a list: rows are taken in their order until the
-// page is full, all of them only where they are counted.
+// page answers a request for a list.
 func (q *query) page(t *table, rows []Row) Row {
+	if q.keep != nil || q.search != "" {
+		rows = slices.DeleteFunc(slices.Clone(rows), func(r Row) bool { return !q.matches(r) })
+	}
+	out := Row{}
+	if q.count {
+		out["@odata.count"] = len(rows)
+	}
+	rows = q.sorted(rows)
+	rows = rows[min(q.skip, len(rows)):]
 	size := q.top
 	if size == 0 {
-		size = pageCap
-	}
-	value, n, more := []Row{}, 0, false
-	for _, r := range q.sorted(rows) {
-		if !q.matches(r) {
-			continue
-		}
-		n++
-		if n <= q.skip {
-			continue
-		}
-		if len(value) < size {
-			value = append(value, t.show(r, q.fields.selected, q.fields.expand))
-			continue
-		}
-		if more = true; !q.count {
-			break
+		if size = pageCap; len(rows) > size { // the server cuts the list, not the client
+			out["@odata.nextLink"] = q.skip + size
 		}
 	}
-	out := Row{"value": value}
-	if q.count {
-		out["@odata.count"] = n
+	value := []Row{}
+	for _, r := range rows[:min(size, len(rows))] {
+		value = append(value, t.show(r, q.fields.selected, q.fields.expand))
 	}
-	if more && q.top == 0 { // the server cut the list, not the client
-		out["@odata.nextLink"] = q.skip + size
-	}
+	out["value"] = value
 	return out
 }
 

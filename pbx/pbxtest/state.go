@@ -322,6 +322,22 @@ func (s *State) know(trunk string, numbers map[string]Behaviour) {
 	}
 }
 
+// stop is the kind of a number that behaves like a telephone: an extension's,
+// unless it is known as something else.
+func (s *State) stop(number string) Kind {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch kind, _ := s.kind(number); kind {
+	case "Queue":
+		return Queue
+	case "RingGroup":
+		return RingGroup
+	case "IVR":
+		return IVR
+	}
+	return Extension
+}
+
 func (s *State) has(number string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -28,6 +28,15 @@ type table struct {
 	fields   []string // every field there is; those a row has not are null
 	expanded []string // fields that show with $expand only
 	rows     []Row
+	version  int // counts changes
+	found    found
+}
+
+// found is what the last filter found, for the next page of the same list.
+type found struct {
+	filter  string
+	version int
+	rows    []Row
 }
 
 func newTable(fields string, expanded ...string) *table {
@@ -47,6 +56,7 @@ func (t *table) get(id int) Row {
 
 // put adds a row, or replaces the one with its id.
 func (t *table) put(r Row) {
+	t.version++
 	i, ok := t.find(r.id())
 	if ok {
 		t.rows[i] = r
@@ -61,6 +71,7 @@ func (t *table) change(id int, fields Row) bool {
 	if !ok {
 		return false
 	}
+	t.version++
 	r := maps.Clone(t.rows[i])
 	maps.Copy(r, fields)
 	t.rows[i] = r
@@ -70,6 +81,7 @@ func (t *table) change(id int, fields Row) bool {
 func (t *table) remove(id int) bool {
 	i, ok := t.find(id)
 	if ok {
+		t.version++
 		t.rows = slices.Delete(t.rows, i, i+1)
 	}
 	return ok
@@ -98,4 +110,19 @@ func (t *table) show(r Row, selected, expand []string) Row {
 		}
 	}
 	return out
+}
+
+// list are the rows that a query keeps, in their order. The caller may not
+// change the slice, nor does the table.
+func (t *table) list(q *query, filter string) []Row {
+	if t.found.rows == nil || t.found.filter != filter || t.found.version != t.version {
+		kept := make([]Row, 0, len(t.rows))
+		for _, r := range t.rows {
+			if q.matches(r) {
+				kept = append(kept, r)
+			}
+		}
+		t.found = found{filter, t.version, kept}
+	}
+	return t.found.rows
 }

@@ -65,7 +65,7 @@ func (v *visit) at(ctx context.Context, number string, how How) error {
 
 // extension rings a telephone, and talks or goes elsewhere.
 func (v *visit) extension(ctx context.Context, number string, b Behaviour, how How) error {
-	v.track.Ring(number, Extension, how)
+	v.track.Ring(number, v.pbx.state.stop(number), how)
 	patience := time.Duration(0)
 	if b.Forward != "" {
 		patience = cmp.Or(b.Ring, ringFor)
