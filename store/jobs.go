@@ -27,7 +27,9 @@ type Job struct {
 	Queue string    // empty: DefaultQueue
 	Once  bool      // of that name never another, also when it is done, for a year; wants a Key
 
-	Now bool // where it is owed already, but for later, it is done at once; wants a Key
+	// Now has a job that is owed already, but for later, done at once, and one
+	// that is being done, once more afterwards. It wants a Key.
+	Now bool
 }
 
 // Work does one job. An error means again later: after a second, then twice as
@@ -69,6 +71,8 @@ type owed struct {
 	kind string
 	Key  string          `json:"key" river:"unique"`
 	Args json.RawMessage `json:"args"`
+
+	After int64 `json:"after,omitempty"` // the job that must not be running any more
 }
 
 // Kind is how River finds the worker.
@@ -171,7 +175,7 @@ func (s *Store) debt(j Job) (debt, error) {
 			rivertype.JobStateRunning, rivertype.JobStateScheduled,
 		}}
 	}
-	d := debt{InsertManyParams: river.InsertManyParams{Args: owed{j.Kind, j.Key, args}, InsertOpts: opts}, now: j.Now}
+	d := debt{InsertManyParams: river.InsertManyParams{Args: owed{kind: j.Kind, Key: j.Key, Args: args}, InsertOpts: opts}, now: j.Now}
 	if j.Once {
 		d.once = j.Key
 	}
@@ -180,8 +184,7 @@ func (s *Store) debt(j Job) (debt, error) {
 
 // owe writes jobs in tx.
 func (s *Store) owe(ctx context.Context, d *db, tx *sql.Tx, debts []debt) error {
-	params := make([]river.InsertManyParams, 0, len(debts))
-	now := make([]bool, 0, len(debts))
+	params, sooner := make([]river.InsertManyParams, 0, len(debts)), make([]bool, 0, len(debts))
 	for _, job := range debts {
 		if job.once != "" {
 			first, err := s.first(ctx, tx, job.Args.Kind(), job.once)
@@ -193,20 +196,43 @@ func (s *Store) owe(ctx context.Context, d *db, tx *sql.Tx, debts []debt) error 
 			}
 		}
 		params = append(params, job.InsertManyParams)
-		now = append(now, job.now)
+		sooner = append(sooner, job.now)
 	}
 	if len(params) == 0 {
 		return nil
 	}
 	results, err := d.inserts.InsertManyTx(ctx, tx, params)
 	for i, r := range results {
-		if now[i] && r.UniqueSkippedAsDuplicate {
-			if _, e := d.inserts.JobRetryTx(ctx, tx, r.Job.ID); e != nil {
-				return errors.Join(err, e)
+		if sooner[i] && r.UniqueSkippedAsDuplicate {
+			if err := hasten(ctx, d, tx, r.Job, params[i]); err != nil {
+				return err
 			}
 		}
 	}
 	return err
+}
+
+// hasten has a job done at once that waits, or once more where it is running:
+// what it is owed for now may have come too late for it.
+func hasten(ctx context.Context, d *db, tx *sql.Tx, there *rivertype.JobRow, again river.InsertManyParams) error {
+	if there.State != rivertype.JobStateRunning {
+		_, err := d.inserts.JobRetryTx(ctx, tx, there.ID)
+		return err
+	}
+	job := again.Args.(owed) // debt made it
+	job.Key += "+"
+	job.After = there.ID
+	_, err := d.inserts.InsertTx(ctx, tx, job, again.InsertOpts)
+	return err
+}
+
+// running reports whether a job is being done.
+func (s *Store) running(ctx context.Context, id int64) (bool, error) {
+	return bounded(ctx, s, "job_running", func(ctx context.Context, d *db) (bool, error) {
+		var n int
+		err := d.read.QueryRowContext(ctx, "SELECT count(*) FROM river_job WHERE id = $1 AND CAST(state AS TEXT) = 'running'", id).Scan(&n)
+		return n > 0, err
+	})
 }
 
 // first reports whether a job of a name is owed for the first time.
@@ -239,19 +265,29 @@ func (r retries) NextRetry(job *rivertype.JobRow) time.Time {
 // worker does the jobs of one kind.
 type worker struct {
 	river.WorkerDefaults[owed]
-	kind    string
-	work    Work
-	metrics *metrics
+	kind  string
+	work  Work
+	store *Store
 }
 
 // Work is River's call.
 func (w worker) Work(ctx context.Context, job *river.Job[owed]) error {
 	start := time.Now()
 	result := "panicked"
-	defer func() { w.metrics.worked(w.kind, result, time.Since(start)) }()
-	err := w.work(ctx, job.Args.Args)
+	defer func() { w.store.metrics.worked(w.kind, result, time.Since(start)) }()
+	err := w.turn(ctx, job)
 	result = ending(err)
 	return err
+}
+
+// turn does a job whose turn it is.
+func (w worker) turn(ctx context.Context, job *river.Job[owed]) error {
+	if job.Args.After != 0 {
+		if running, err := w.store.running(ctx, job.Args.After); err != nil || running {
+			return errors.Join(err, Later(firstRetry))
+		}
+	}
+	return w.work(ctx, job.Args.Args)
 }
 
 // ending sorts the end of a job into a closed list.

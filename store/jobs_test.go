@@ -215,6 +215,33 @@ func TestSooner(t *testing.T) {
 	})
 }
 
+// TestOnceMore does a job again that was owed while it was being done.
+func TestOnceMore(t *testing.T) {
+	onBoth(t, func(t *testing.T, dsn string) {
+		s, ctx := open(t, dsn, store.Options{}), t.Context()
+		began, goOn := make(chan struct{}, 10), make(chan struct{})
+		var at atomic.Int64
+		s.Handle("note", func(context.Context, json.RawMessage) error {
+			if at.Add(1) > 1 {
+				t.Error("two at once")
+			}
+			defer at.Add(-1)
+			began <- struct{}{}
+			<-goOn
+			return nil
+		})
+		running(t, s)
+		must(t, s.Enqueue(ctx, store.Job{Kind: "note", Key: "a", Now: true}))
+		receive(t, began)
+		must(t, s.Enqueue(ctx, store.Job{Kind: "note", Key: "a"}, store.Job{Kind: "note", Key: "a", Now: true}))
+		must(t, s.Enqueue(ctx, store.Job{Kind: "note", Key: "a", Now: true}))
+		goOn <- struct{}{}
+		receive(t, began)
+		goOn <- struct{}{}
+		eventually(t, "both are done", func() bool { return count(t, s, "completed") == 2 })
+	})
+}
+
 // TestForeignKinds wants jobs to wait that this program does not know, as
 // after a downgrade or beside a newer node.
 func TestForeignKinds(t *testing.T) {

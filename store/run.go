@@ -110,7 +110,7 @@ func (s *Store) workingClient() (*river.Client[*sql.Tx], error) {
 	cfg.Workers = river.NewWorkers()
 	s.mu.Lock()
 	for kind, work := range s.byKind {
-		river.AddWorkerArgs(cfg.Workers, owed{kind: kind}, worker{kind: kind, work: work, metrics: s.metrics})
+		river.AddWorkerArgs(cfg.Workers, owed{kind: kind}, worker{kind: kind, work: work, store: s})
 	}
 	s.mu.Unlock()
 	cfg.Queues = map[string]river.QueueConfig{}
