@@ -35,7 +35,7 @@ func (j *job) makeLead(ctx context.Context, r *row) error {
 // about to.
 func (l *Log) newLead(ctx context.Context, r *row, attempt func() (before bool, err error)) error {
 	in := r.d.Lead.Create
-	done, err := l.leading.take(ctx, in.Number)
+	done, err := l.leading.take(ctx, string(in.Number))
 	if err != nil {
 		return err
 	}
@@ -148,21 +148,20 @@ func (l *Log) known(ctx context.Context, n call.Number) (crm.EntityID, error) {
 	return crm.EntityID{}, nil
 }
 
-// turns lets one at a time go for each number: two calls of an unknown caller
-// must not make two leads.
+// turns lets one at a time go for each name.
 type turns struct {
 	mu   sync.Mutex
-	busy map[call.Number]chan struct{} // closed when it is free
+	busy map[string]chan struct{} // closed when it is free
 }
 
-// take waits for a number; done gives it back.
-func (t *turns) take(ctx context.Context, n call.Number) (done func(), err error) {
+// take waits for a name; done gives it back.
+func (t *turns) take(ctx context.Context, n string) (done func(), err error) {
 	for {
 		t.mu.Lock()
 		free, busy := t.busy[n]
 		if !busy {
 			if t.busy == nil {
-				t.busy = map[call.Number]chan struct{}{}
+				t.busy = map[string]chan struct{}{}
 			}
 			mine := make(chan struct{})
 			t.busy[n] = mine

@@ -41,7 +41,8 @@ type Log struct {
 	log     *slog.Logger
 	now     func() time.Time
 	metrics *metrics
-	leading turns // one at a time for a number
+	leading turns // by number: two calls of an unknown caller must not make two leads
+	working turns // by call
 	ending
 	ringing
 }

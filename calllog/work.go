@@ -16,6 +16,7 @@ import (
 const (
 	giveUpAfter = 15 * 24 * time.Hour // a step that is not done by then failed
 	longestWait = time.Hour           // between tries
+	againAfter  = 5 * time.Second     // for what came while a job ran
 	maxError    = 300                 // bytes of an error that the ledger keeps
 )
 
@@ -37,6 +38,11 @@ func (l *Log) work(ctx context.Context, args json.RawMessage) error {
 	if l.cfg.CRM == nil {
 		return store.Later(longestWait) // until there is a portal again
 	}
+	done, err := l.working.take(ctx, id)
+	if err != nil {
+		return err
+	}
+	defer done()
 	j := &job{l: l, id: id}
 	if err := j.load(ctx); err != nil {
 		return err
@@ -76,7 +82,7 @@ func (l *Log) again(ctx context.Context, id string) error {
 		return nil
 	})
 	if err == nil && more {
-		return store.Later(time.Second)
+		return store.Later(againAfter)
 	}
 	return err
 }
@@ -116,11 +122,24 @@ func (j *job) steps(ctx context.Context) error {
 				return err
 			}
 		}
+		if err := j.pair(ctx, leg); err != nil {
+			return err
+		}
 	}
 	if err := j.do(ctx, lead, j.giveLead); err != nil {
 		return err
 	}
 	return j.do(ctx, j.rows.get(StepTask, 0), j.task)
+}
+
+// pair ends the registration of an entry that is given up.
+func (j *job) pair(ctx context.Context, leg int) error {
+	fin, reg := j.rows.get(StepFinish, leg), j.rows.get(StepRegister, leg)
+	if fin == nil || reg == nil || fin.State != call.StepFailed || !reg.waits() {
+		return nil
+	}
+	reg.State, reg.Error, reg.Next = call.StepFailed, fin.Error, time.Time{}
+	return j.save(ctx, reg)
 }
 
 // leadFirst is how often a lead is tried before the entries go without it.
