@@ -33,11 +33,15 @@ type sandbox struct {
 	portal *crmtest.Portal
 	server *crmtest.Server
 	pbx    *pbxtest.PBX
+	office *office
 	trunk  *siptest.Phone
 }
 
 // sandboxConfig says where the parts listen; empty is a free port of loopback.
-type sandboxConfig struct{ portal, knobs, pbx, trunk string }
+type sandboxConfig struct {
+	portal, knobs, pbx, trunk string
+	officeConfig
+}
 
 func newSandbox(ctx context.Context, c sandboxConfig) (*sandbox, error) {
 	s := &sandbox{portal: crmtest.New(crmtest.Options{})}
@@ -46,11 +50,17 @@ func newSandbox(ctx context.Context, c sandboxConfig) (*sandbox, error) {
 	if s.server, err = crmtest.Start(s.portal, crmtest.ServerConfig{Listen: c.portal, Knobs: c.knobs}); err != nil {
 		return nil, err
 	}
-	if s.pbx, err = pbxtest.New(ctx, pbxtest.Config{Listen: c.pbx, Numbers: sandboxNumbers()}); err != nil {
+	if s.office, err = newOffice(ctx, c.officeConfig); err != nil {
 		return nil, err
 	}
-	s.trunk, err = siptest.NewPhone(ctx, siptest.Config{Listen: c.trunk, Agent: "sandbox trunk"})
-	return s, err
+	if s.pbx, err = pbxtest.New(ctx, pbxtest.Config{Listen: c.pbx, Numbers: sandboxNumbers(), State: s.office.state}); err != nil {
+		return nil, err
+	}
+	if s.trunk, err = siptest.NewPhone(ctx, siptest.Config{Listen: c.trunk, Agent: "sandbox trunk", Serve: outside}); err != nil {
+		return nil, err
+	}
+	s.pbx.SetTrunk(sandboxTrunk, s.trunk.Addr().String())
+	return s, nil
 }
 
 // populate makes the sandbox's company.
@@ -76,22 +86,12 @@ func populate(p *crmtest.Portal) {
 	p.AddCompany(crmtest.Company{Title: "ООО Ромашка", Responsible: anna, Phones: []string{"+7 495 765-43-21"}})
 }
 
-// sandboxNumbers are the PBX's: 201 to 203 and two queues answer, the others
-// show what an employee's phone may do.
-func sandboxNumbers() map[string]pbxtest.Behaviour {
-	rings := pbxtest.Behaviour{Ring: 300 * time.Millisecond}
-	return map[string]pbxtest.Behaviour{
-		"201": rings, "202": rings, "203": rings, "800": {}, "801": {},
-		"204": pbxtest.Refuse("busy"), "205": pbxtest.Refuse("decline"), "206": pbxtest.Refuse("unregistered"),
-		"207": {Then: pbxtest.Then{NoAnswer: true}}, "208": {Then: pbxtest.Then{Redirect: "203"}},
-	}
-}
-
 // Run keeps the sandbox going until ctx ends.
 func (s *sandbox) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return s.server.Run(ctx) })
 	g.Go(func() error { return s.pbx.Run(ctx) })
+	g.Go(func() error { return s.office.Run(ctx) })
 	g.Go(func() error { return s.trunk.Run(ctx) })
 	return g.Wait()
 }
@@ -124,6 +124,10 @@ func newSandboxCommand() *cobra.Command {
 	f.StringVar(&c.portal, "portal", "127.0.0.1:9000", "where the portal listens")
 	f.StringVar(&c.knobs, "knobs", "127.0.0.1:9001", "where its fault knobs listen")
 	f.StringVar(&c.pbx, "pbx", "udp://127.0.0.1:5070", "where the PBX listens")
+	f.StringVar(&c.api, "xapi", "127.0.0.1:9003", "where its configuration API and call control listen")
+	f.StringVar(&c.dial, "cdr", "127.0.0.1:5015", "where it connects with call detail records (pbx.cdr.listen)")
+	f.StringVar(&c.listen, "cdr-listen", "", "where it listens for readers of them instead (pbx.cdr.connect)")
+	f.IntVar(&c.build, "build", int(pbxtest.Build10), "its build: 6 is 20.0.6; 4 to 10")
 	f.StringVar(&c.trunk, "trunk", "udp://127.0.0.1:5062", "where the trunk listens")
 	f.StringVar(&control, "control", "127.0.0.1:9002", "where calls are ordered from the trunk")
 	return cmd
@@ -151,12 +155,15 @@ func (s *sandbox) describe(control string) string {
 	fmt.Fprintf(&b, "portal   %s\n", s.server.Webhook())
 	fmt.Fprintf(&b, "faults   curl -X PUT %s/_sandbox/fault -d '{\"kind\":\"silence\"}'   (GET shows, DELETE heals)\n", s.server.Knobs())
 	fmt.Fprintf(&b, "pbx      %s\n", s.node())
-	for number, does := range map[string]string{"201 202 203 800 801": "answer", "204": "busy", "205": "declines", "206": "unregistered", "207": "never answers", "208": "redirects to 203"} {
-		fmt.Fprintf(&b, "         %s: %s\n", number, does)
+	for _, n := range sandboxDoes() {
+		fmt.Fprintf(&b, "         %s: %s\n", n.numbers, n.does)
 	}
+	s.office.describe(&b)
 	fmt.Fprintf(&b, "trunk    sip:%s\n", s.trunk.Addr())
 	fmt.Fprintf(&b, "calls    curl -X POST http://%s/call -d '{\"to\":\"sip:+74951234567@127.0.0.1:5060\",\"from\":\"%s\",\"digits\":\"202\"}'\n", control, callerOfOlga)
+	fmt.Fprintf(&b, "         curl -X POST http://%s/dial -d '{\"from\":\"201\",\"to\":\"9%s\"}'   (out of the PBX, with the prefix 9)\n", control, callerUnknown[1:])
 	fmt.Fprintf(&b, "callers  %s of 201, %s direct to 202, %s ambiguous, any other unknown\n", callerOfOlga, callerDirect, callerOfTwo)
+	s.snippet(&b)
 	return b.String()
 }
 
@@ -187,6 +194,7 @@ func (s *sandbox) control() http.Handler {
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 		_ = siptest.WriteLadder(w, c.Ladder()) // it fails where nobody reads any more
 	})
+	mux.HandleFunc("POST /dial", s.dial)
 	return mux
 }
 
