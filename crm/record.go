@@ -72,8 +72,8 @@ var (
 
 // AttachRecord gives a finished call its recording
 // (telephony.externalCall.attachRecord) and tells its file's id on the portal's
-// drive, 0 where the portal does not say it. Doing it again replaces the
-// recording, and makes a new file. A short one goes within the request; for a
+// drive. Doing it again, as after an ambiguous failure, replaces the recording
+// and makes a new file. A short one goes within the request; for a
 // longer one the portal gives an address, which holds a credential and dies
 // soon. NotYet: the call is to be finished before.
 func (c *Client) AttachRecord(ctx context.Context, callID string, r Recording) (file int, err error) {
@@ -109,7 +109,28 @@ func (c *Client) attach(ctx context.Context, callID string, r Recording) (int, e
 	err = c.serve(ctx, LaneUpload, methodAttach, map[string]any{
 		"CALL_ID": callID, "FILENAME": r.Name, "FILE_CONTENT": base64.StdEncoding.EncodeToString(data),
 	}, &out)
-	return whole(out.File), err
+	if err != nil {
+		return 0, err
+	}
+	return c.fileOf(ctx, callID, out)
+}
+
+// fileOf is the file of a recording that was taken: as the answer says, or else
+// as the statistics have it.
+func (c *Client) fileOf(ctx context.Context, callID string, a attached) (int, error) {
+	if id := whole(a.File); id > 0 {
+		return id, nil
+	}
+	rows, err := c.statistics(ctx, "CALL_ID", []string{callID})
+	if err != nil {
+		return 0, err
+	}
+	for _, r := range rows[callID] {
+		if id := whole(r.File); id > 0 {
+			return id, nil
+		}
+	}
+	return 0, fmt.Errorf("%s: %w: %w", methodAttach, errShape, errNoID)
 }
 
 // attached is the answer to a recording, or to the wish to send one.
@@ -151,7 +172,7 @@ func (c *Client) deliver(ctx context.Context, callID string, r Recording) (int, 
 	if err := decode(uploading, answer.Result, &out); err != nil {
 		return 0, err
 	}
-	return whole(out.File), nil
+	return c.fileOf(ctx, callID, out)
 }
 
 // uploadAddress checks an address that the portal named: nothing is sent to

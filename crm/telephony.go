@@ -323,41 +323,50 @@ func (c *Client) CallsByExternalID(ctx context.Context, ids ...string) (map[stri
 	out := make(map[string][]LoggedCall, len(ids))
 	for len(ids) > 0 {
 		n := min(len(ids), maxCommands)
-		if err := c.logged(ctx, ids[:n], out); err != nil {
+		rows, err := c.statistics(ctx, "EXTERNAL_CALL_ID", ids[:n])
+		if err != nil {
 			return nil, err
+		}
+		for id, found := range rows {
+			for _, r := range found {
+				out[id] = append(out[id], LoggedCall{CallID: word(r.CallID), ExternalID: id, File: whole(r.File), Finished: r.finished(c)})
+			}
 		}
 		ids = ids[n:]
 	}
 	return out, nil
 }
 
-func (c *Client) logged(ctx context.Context, ids []string, out map[string][]LoggedCall) error {
-	if open, _ := c.breaker.state(); open {
-		return fmt.Errorf("voximplant.statistic.get: %w", ErrSkipped)
-	}
-	ctx, cancel := context.WithTimeout(ctx, writePatience)
-	defer cancel()
+const methodStatistics = "voximplant.statistic.get"
+
+// statistics are the rows of finished calls by what a field of theirs holds, in
+// one request.
+func (c *Client) statistics(ctx context.Context, field string, ids []string) (map[string][]statistic, error) {
 	commands := make([]command, len(ids))
 	for i, id := range ids {
-		commands[i] = newCommand("s"+strconv.Itoa(i), "voximplant.statistic.get", url.Values{
-			"FILTER[EXTERNAL_CALL_ID]": {literal(id)}, "SORT": {"ID"}, "ORDER": {"ASC"},
+		commands[i] = newCommand("s"+strconv.Itoa(i), methodStatistics, url.Values{
+			"FILTER[" + field + "]": {literal(id)}, "SORT": {"ID"}, "ORDER": {"ASC"},
 		})
 	}
-	results, err := c.whole(ctx, LaneLog, commands)
+	parts, err := c.run(ctx, LaneLog, c.voices.portal, commands)
 	if err != nil {
-		return err
+		return nil, err
 	}
+	out := make(map[string][]statistic, len(ids))
 	for i, id := range ids {
 		var rows []statistic
-		if err := decode("voximplant.statistic.get", results[commands[i].key], &rows); err != nil {
-			return err
+		if err := parts[i].err; err != nil {
+			return nil, err
+		}
+		if err := decode(methodStatistics, parts[i].result, &rows); err != nil {
+			return nil, err
 		}
 		for _, r := range rows {
 			// A filter that the portal does not know is dropped by it.
-			if word(r.ExternalID) == id {
-				out[id] = append(out[id], LoggedCall{CallID: word(r.CallID), ExternalID: id, File: whole(r.File), Finished: r.finished(c)})
+			if named := map[string]json.RawMessage{"CALL_ID": r.CallID, "EXTERNAL_CALL_ID": r.ExternalID}; word(named[field]) == id {
+				out[id] = append(out[id], r)
 			}
 		}
 	}
-	return nil
+	return out, nil
 }

@@ -350,10 +350,11 @@ func hangUp(w http.ResponseWriter) {
 	_ = conn.Close()
 }
 
-// control is what /_sandbox/ offers: fault (GET, POST, DELETE) and requests.
+// control is what /_sandbox/ offers: fault (GET, PUT or POST, DELETE),
+// requests, calls, activities, leads, tasks and files.
 func (p *Portal) control(w http.ResponseWriter, r *http.Request, body []byte) {
 	switch path := strings.TrimPrefix(r.URL.Path, "/_sandbox/"); {
-	case path == "fault" && r.Method == http.MethodPost:
+	case path == "fault" && (r.Method == http.MethodPost || r.Method == http.MethodPut):
 		f, err := parseFault(r, body)
 		if err != nil {
 			writePage(w, http.StatusBadRequest, "text/plain; charset=utf-8", err.Error()+"\n")
