@@ -32,7 +32,7 @@ func (m *Mirror) Delta(ctx context.Context) error {
 	}
 	m.force.Store(false)
 	at.Modified, at.Heard = now, began
-	return m.save(ctx, at)
+	return m.save(ctx, &at)
 }
 
 // deltaFirst takes in the first page of every kind, in one batch: most of the
@@ -90,7 +90,7 @@ func (m *Mirror) Sweep(ctx context.Context) error {
 	}
 	at := *m.known.Load()
 	at.Swept = began
-	return m.save(ctx, at)
+	return m.save(ctx, &at)
 }
 
 func (m *Mirror) sweepPages(ctx context.Context, w *walk, old *sweep) error {
@@ -118,23 +118,6 @@ func (m *Mirror) nightAfter(t time.Time) time.Time {
 		due = time.Date(t.Year(), t.Month(), t.Day()+1, m.cfg.Night, 0, 0, 0, t.Location())
 	}
 	return due
-}
-
-// Run loads the stored copy and feeds the mirror until ctx ends. A portal or a
-// store in trouble is tried again, ever less often, and never ends it.
-func (m *Mirror) Run(ctx context.Context) error {
-	m.persist(ctx, "the mirror could not be loaded", m.Load)
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		m.tend(ctx)
-	}()
-	for ctx.Err() == nil {
-		m.persist(ctx, "the mirror is not fed", m.feed)
-		m.rest(ctx)
-	}
-	<-done
-	return nil
 }
 
 // feed brings the mirror up to date: by an export if it has none or one is

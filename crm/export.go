@@ -28,7 +28,8 @@ const (
 	doubtful = 20
 )
 
-var errVanished = errors.New("the portal shows far fewer entities than before, which is not believed")
+var errVanished = errors.New("the portal shows far fewer entities than before, which is not believed; " +
+	"if it is true, have all read by frontdesk mirror export --full")
 
 // walk goes through the entities of one kind by id, upwards.
 type walk struct {
@@ -147,10 +148,19 @@ func (m *Mirror) Export(ctx context.Context) error {
 	}
 	m.force.Store(false)
 	at.Complete, at.Heard, at.Swept, at.Modified = true, at.Began, at.Began, at.Since
-	at.Began, at.Since = time.Time{}, time.Time{}
+	at.Began, at.Since, at.Replace = time.Time{}, time.Time{}, false
 	m.log.InfoContext(ctx, "mirror exported", "contacts", m.index.count(call.KindContact),
 		"companies", m.index.count(call.KindCompany), "leads", m.index.count(call.KindLead))
-	return m.save(ctx, at)
+	return m.save(ctx, &at)
+}
+
+// Replace exports everything anew and believes what it sees, also where the
+// portal shows no entities of a kind any more, which Export and Sweep refuse.
+func (m *Mirror) Replace(ctx context.Context) error {
+	at := *m.known.Load()
+	at.Kind, at.After, at.Replace = "", 0, true
+	m.known.Store(&at)
+	return m.Export(ctx)
 }
 
 // following is the kind after k; none after the last.
@@ -181,7 +191,7 @@ func (m *Mirror) exportKind(ctx context.Context, at *cursor) error {
 			return err
 		}
 		at.After = w.after
-		if err := m.save(ctx, *at); err != nil {
+		if err := m.save(ctx, at); err != nil {
 			return err
 		}
 		progress.Cards += n
@@ -287,7 +297,7 @@ func (m *Mirror) settle(ctx context.Context, w *walk, rows []rawRow, old *sweep)
 	}
 	missing, strange := old.pass(w.after, present)
 	if w.end {
-		if len(old.ids) > doubtful && len(rows) == 0 {
+		if len(old.ids) > doubtful && len(rows) == 0 && !m.known.Load().Replace {
 			if err := m.confirm(ctx, w); err != nil {
 				return nil, err
 			}

@@ -200,8 +200,8 @@ type nothing struct {
 
 func (nothing) SaveEntities(context.Context, []call.Card) error        { return nil }
 func (nothing) DeleteEntities(context.Context, call.Kind, []int) error { return nil }
-func (n nothing) LoadEntities(_ context.Context, each func(call.Card) error) error {
-	return n.cards(each)
+func (n nothing) LoadEntities(_ context.Context, _ time.Time, each func(call.Card, bool) error) error {
+	return n.cards(func(c call.Card) error { return each(c, false) })
 }
 func (nothing) Get(context.Context, string) ([]byte, error)                         { return nil, nil }
 func (nothing) Put(context.Context, string, []byte) error                           { return nil }

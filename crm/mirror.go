@@ -25,8 +25,10 @@ type CardStore interface {
 	SaveEntities(ctx context.Context, cards []call.Card) error
 	// DeleteEntities forgets entities; unknown ones are no error.
 	DeleteEntities(ctx context.Context, kind call.Kind, ids []int) error
-	// LoadEntities gives every card to each, in any order.
-	LoadEntities(ctx context.Context, each func(call.Card) error) error
+	// LoadEntities gives the cards that changed since a time to each, in any
+	// order, and before them what is gone since, by kind and id alone; every
+	// card for the zero time.
+	LoadEntities(ctx context.Context, since time.Time, each func(c call.Card, gone bool) error) error
 }
 
 // StateStore keeps small values by key: how far the mirror is, tokens.
@@ -58,6 +60,7 @@ type MirrorConfig struct {
 	Night     int           // the hour of the pass that finds deletions, in the client's zone
 	Operating time.Duration // what the mirror may use of a method's execution time; 0: DefaultOperating
 	Offline   time.Duration // between polls for offline events; 0: there are none
+	Shared    bool          // other nodes have the same stores
 	Progress  func(Progress)
 	Logger    *slog.Logger // nil: discarded
 }
@@ -80,6 +83,10 @@ type Progress struct {
 // deleted. Besides, every live answer is compared with the copy. All of it
 // takes what callers leave of the portal's limits.
 //
+// Of the nodes that share a store one exports, reads deltas, looks for deletions
+// and polls for offline events, for all of them; when it dies another does. The
+// others take in what it wrote.
+//
 // It answers once an export has been completed, and only while its last delta
 // is not too old. It is safe for concurrent use; Run feeds it.
 type Mirror struct {
@@ -92,6 +99,7 @@ type Mirror struct {
 	force atomic.Bool            // the store missed something: save also what has not changed
 
 	feeding sync.Mutex // held while a page is read and taken in
+	lease   *lease
 	pending pending
 	checks  chan call.Number // to be verified live
 	seen    chan sighting    // live answers
@@ -101,10 +109,13 @@ type Mirror struct {
 // cursor is how far the mirror is, as it is stored. Modified is the portal's
 // time, the others ours.
 type cursor struct {
+	raw []byte // as it is stored; nil where nothing is
+
 	Fields   string    `json:"fields"`             // what was read of each card; other fields mean another export
 	Kind     call.Kind `json:"kind,omitempty"`     // an export's: at this kind
 	After    int       `json:"after,omitempty"`    // and this id
 	Began    time.Time `json:"began,omitzero"`     // of the export
+	Replace  bool      `json:"replace,omitempty"`  // what it does not come by is gone, however much that is
 	Since    time.Time `json:"since,omitzero"`     // the portal's time then
 	Complete bool      `json:"complete,omitempty"` // an export has been completed
 	Modified time.Time `json:"modified,omitzero"`  // deltas go on from here
@@ -115,6 +126,8 @@ type cursor struct {
 // Keys of the mirror's state.
 const (
 	cursorKey    = "crm/mirror"
+	leaseKey     = "crm/mirror/lease"
+	wishKey      = "crm/mirror/export" // not empty where the node that feeds is to export
 	employeesKey = "crm/employees"
 	offlineKey   = "crm/offline" // the process of offline events that are not confirmed
 )
@@ -133,7 +146,7 @@ func NewMirror(c *Client, cfg MirrorConfig) (*Mirror, error) {
 	}
 	m := &Mirror{
 		client: c, cfg: cfg, log: cfg.Logger, index: newIndex(),
-		pending: newPending(), checks: make(chan call.Number, 256), seen: make(chan sighting, 256),
+		lease: newLease(cfg.State, leaseKey, cfg.Logger), pending: newPending(), checks: make(chan call.Number, 256), seen: make(chan sighting, 256),
 	}
 	m.known.Store(&cursor{})
 	feed := m.see
@@ -187,15 +200,7 @@ func (m *Mirror) Load(ctx context.Context) error {
 		return err
 	}
 	began := time.Now()
-	err = m.cfg.Cards.LoadEntities(ctx, func(c call.Card) error {
-		r, p, err := m.pack(c)
-		if err != nil {
-			return fmt.Errorf("%s %d: %w", c.Kind, c.ID, err)
-		}
-		m.index.put(r, p)
-		return nil
-	})
-	if err != nil {
+	if err := m.learn(ctx, time.Time{}); err != nil {
 		return fmt.Errorf("loading the mirror: %w", err)
 	}
 	if err := m.loadEmployees(ctx); err != nil {
@@ -209,23 +214,49 @@ func (m *Mirror) Load(ctx context.Context) error {
 
 func (m *Mirror) loadCursor(ctx context.Context) (cursor, error) {
 	var at cursor
-	err := getJSON(ctx, m.cfg.State, cursorKey, &at)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	raw, err := m.cfg.State.Get(ctx, cursorKey)
+	if errors.Is(err, fs.ErrNotExist) {
+		raw, err = nil, nil
+	}
+	if err == nil && len(raw) > 0 {
+		err = json.Unmarshal(raw, &at)
+	}
+	if err != nil {
 		return at, fmt.Errorf("loading the mirror: %w", err)
 	}
 	if fields := m.client.fieldsRead(); at.Fields != fields {
 		at = cursor{Fields: fields} // what the copy lacks, or took from another field, would misroute
 	}
+	at.raw = raw
 	return at, nil
 }
 
 // save stores how far the mirror is, and only then makes it so.
-func (m *Mirror) save(ctx context.Context, at cursor) error {
-	if err := putJSON(ctx, m.cfg.State, cursorKey, at); err != nil {
+func (m *Mirror) save(ctx context.Context, at *cursor) error {
+	raw, err := json.Marshal(at)
+	if err == nil {
+		err = m.putCursor(ctx, at.raw, raw)
+	}
+	if err != nil {
 		return fmt.Errorf("saving how far the mirror is: %w", err)
 	}
-	m.known.Store(&at)
+	at.raw = raw
+	saved := *at
+	m.known.Store(&saved)
 	return nil
+}
+
+// putCursor puts after in place of before. Of nodes that share the store one
+// that has lost its lease, and has not noticed, thus overwrites nothing.
+func (m *Mirror) putCursor(ctx context.Context, before, after []byte) error {
+	if !m.cfg.Shared {
+		return m.cfg.State.Put(ctx, cursorKey, after)
+	}
+	ok, err := m.cfg.State.CompareAndPut(ctx, cursorKey, before, after)
+	if err == nil && !ok {
+		err = errMoved
+	}
+	return err
 }
 
 func (m *Mirror) loadEmployees(ctx context.Context) error {
@@ -311,6 +342,9 @@ func (m *Mirror) take(ctx context.Context, cards []call.Card) error {
 	if len(changed) == 0 {
 		return nil
 	}
+	slices.SortFunc(changed, func(a, b call.Card) int { // nodes that write the same do not lock each other out
+		return cmp.Compare(refOf(a.Kind, a.ID), refOf(b.Kind, b.ID))
+	})
 	m.metrics.changes.Add(int64(len(changed)))
 	if err := m.cfg.Cards.SaveEntities(ctx, changed); err != nil {
 		m.force.Store(true)

@@ -26,12 +26,18 @@ import (
 type memory struct {
 	mu    sync.Mutex
 	cards map[string]call.Card
+	gone  map[string]call.Card
+	when  map[string]time.Time // of the last change
 	state map[string][]byte
 	fail  func(op string) error // may be nil
 	saves int
 }
 
-func newMemory() *memory { return &memory{cards: map[string]call.Card{}, state: map[string][]byte{}} }
+func newMemory() *memory {
+	return &memory{
+		cards: map[string]call.Card{}, gone: map[string]call.Card{}, when: map[string]time.Time{}, state: map[string][]byte{},
+	}
+}
 
 func (m *memory) trouble(op string) error {
 	if m.fail == nil {
@@ -48,7 +54,8 @@ func (m *memory) SaveEntities(_ context.Context, cards []call.Card) error {
 	}
 	m.saves += len(cards)
 	for _, c := range cards {
-		m.cards[fmt.Sprint(c.Kind, c.ID)] = c
+		key := fmt.Sprint(c.Kind, c.ID)
+		m.cards[key], m.when[key] = c, time.Now()
 	}
 	return nil
 }
@@ -60,25 +67,43 @@ func (m *memory) DeleteEntities(_ context.Context, k call.Kind, ids []int) error
 		return err
 	}
 	for _, id := range ids {
-		delete(m.cards, fmt.Sprint(k, id))
+		key := fmt.Sprint(k, id)
+		delete(m.cards, key)
+		m.gone[key], m.when[key] = call.Card{Entity: call.Entity{Kind: k, ID: id}}, time.Now()
 	}
 	return nil
 }
 
-func (m *memory) LoadEntities(_ context.Context, each func(call.Card) error) error {
+func (m *memory) LoadEntities(_ context.Context, since time.Time, each func(c call.Card, gone bool) error) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for _, c := range m.cards {
-		if err := each(c); err != nil {
+	if err := m.trouble("load"); err != nil {
+		return err
+	}
+	tell := func(told map[string]call.Card, gone bool) error {
+		for key, c := range told {
+			if since.IsZero() || !m.when[key].Before(since.Add(-30*time.Second)) {
+				if err := each(c, gone); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	}
+	if !since.IsZero() {
+		if err := tell(m.gone, true); err != nil {
 			return err
 		}
 	}
-	return nil
+	return tell(m.cards, false)
 }
 
 func (m *memory) Get(_ context.Context, key string) ([]byte, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if err := m.trouble("get"); err != nil {
+		return nil, err
+	}
 	if v, ok := m.state[key]; ok {
 		return v, nil
 	}

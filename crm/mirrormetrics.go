@@ -26,6 +26,7 @@ type mirrorMetrics struct {
 	deletions atomic.Int64
 	failures  atomic.Int64
 	progress  atomic.Pointer[Progress]
+	feeds     atomic.Bool // this node feeds the mirror
 	events    [3]atomic.Int64
 	resting
 }
@@ -58,6 +59,7 @@ func (m *Mirror) Collectors() []prometheus.Collector {
 			func() float64 { return float64(m.index.carried.Load()) }),
 		gauge("frontdesk_crm_mirror_age_seconds", "Age of the mirror's copy; NaN before the first export is complete.", nil, m.age),
 		gauge("frontdesk_crm_mirror_export_ratio", "How far the export is within the ids of its kind; 1 when there is none.", nil, m.exported),
+		gauge("frontdesk_crm_mirror_feeds", "1 while this node feeds the mirror, for all that share its store.", nil, x.feeding),
 		counter("frontdesk_crm_mirror_changes_total", "Cards taken in that were new or changed.", nil, &x.changes),
 		counter("frontdesk_crm_mirror_deletions_total", "Entities dropped because the portal has them no more.", nil, &x.deletions),
 		counter("frontdesk_crm_mirror_failures_total", "Exports, deltas and other reads that failed; each is repeated.", nil, &x.failures),
@@ -75,6 +77,13 @@ func (m *Mirror) Collectors() []prometheus.Collector {
 			prometheus.Labels{"result": result}, &x.events[i]))
 	}
 	return out
+}
+
+func (m *mirrorMetrics) feeding() float64 {
+	if m.feeds.Load() {
+		return 1
+	}
+	return 0
 }
 
 func (m *Mirror) age() float64 {

@@ -163,9 +163,6 @@ func (m *Mirror) tend(ctx context.Context) {
 	wg.Go(func() { m.rereads(ctx) })
 	wg.Go(func() { m.verifies(ctx) })
 	wg.Go(func() { m.sights(ctx) })
-	if app, ok := m.client.App(); ok && m.cfg.Offline > 0 {
-		wg.Go(func() { m.offline(ctx, app) })
-	}
 	wg.Wait()
 }
 

@@ -6,9 +6,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"time"
 
 	"frontdesk/call"
 )
+
+// changeOverlap is how far back a change is told again: clocks of nodes that
+// differ by less, and transactions that take less, hide no change.
+const changeOverlap = 30 * time.Second
 
 // SaveEntities keeps cards, each in the place of what was kept of its entity:
 // all or none. Hundreds at a time are a good measure.
@@ -24,32 +29,43 @@ func (s *Store) SaveEntities(ctx context.Context, cards []call.Card) error {
 
 // DeleteEntities forgets entities of one kind: all or none.
 func (s *Store) DeleteEntities(ctx context.Context, kind call.Kind, ids []int) error {
-	return s.saveAll(ctx, "delete_entities", len(ids), "DELETE FROM card WHERE kind = $1 AND id = $2",
-		func(i int) ([]any, error) { return []any{string(kind), ids[i]}, nil })
+	gone := statement{query: `INSERT INTO card_gone (kind, id, changed) VALUES ($1, $2, $3)
+		ON CONFLICT (kind, id) DO UPDATE SET changed = excluded.changed`}
+	drop := statement{query: "DELETE FROM card WHERE kind = $1 AND id = $2"}
+	for _, id := range ids {
+		gone.rows = append(gone.rows, []any{string(kind), id, s.now().UnixMilli()})
+		drop.rows = append(drop.rows, []any{string(kind), id})
+	}
+	_, err := bounded(ctx, s, "delete_entities", func(ctx context.Context, d *db) (struct{}, error) {
+		return struct{}{}, saveRows(ctx, d.write, gone, drop)
+	})
+	return err
 }
 
-// LoadEntities tells f every card, in no order, until f fails.
-func (s *Store) LoadEntities(ctx context.Context, f func(call.Card) error) error {
-	return s.each(ctx, "load_entities", func(scan func(...any) error) error {
-		return decode(scan, f)
-	}, "SELECT card FROM card")
-}
-
-// SaveEmployees keeps employees, each in the place of what was kept of them.
-func (s *Store) SaveEmployees(ctx context.Context, employees []call.Employee) error {
-	return s.saveAll(ctx, "save_employees", len(employees), `INSERT INTO employee (id, employee, changed) VALUES ($1, $2, $3)
-		ON CONFLICT (id) DO UPDATE SET employee = excluded.employee, changed = excluded.changed`,
-		func(i int) ([]any, error) {
-			text, err := json.Marshal(employees[i])
-			return []any{employees[i].ID, string(text), s.now().UnixMilli()}, err
-		})
-}
-
-// LoadEmployees tells f every employee, in no order, until f fails.
-func (s *Store) LoadEmployees(ctx context.Context, f func(call.Employee) error) error {
-	return s.each(ctx, "load_employees", func(scan func(...any) error) error {
-		return decode(scan, f)
-	}, "SELECT employee FROM employee")
+// LoadEntities tells f the cards that changed since a time, those of all nodes,
+// in no order, until f fails; all that are kept for the zero time. What was
+// deleted comes first, as gone, with kind and id alone. A change is told again
+// for half a minute.
+func (s *Store) LoadEntities(ctx context.Context, since time.Time, f func(c call.Card, gone bool) error) error {
+	there := func(scan func(...any) error) error {
+		return decode(scan, func(c call.Card) error { return f(c, false) })
+	}
+	if since.IsZero() {
+		return s.each(ctx, "load_entities", there, "SELECT card FROM card")
+	}
+	from := since.Add(-changeOverlap).UnixMilli()
+	err := s.each(ctx, "load_gone", func(scan func(...any) error) error {
+		var kind string
+		var id int
+		if err := scan(&kind, &id); err != nil {
+			return err
+		}
+		return f(call.Card{Entity: call.Entity{Kind: call.Kind(kind), ID: id}}, true)
+	}, "SELECT kind, id FROM card_gone WHERE changed >= $1", from)
+	if err != nil {
+		return err
+	}
+	return s.each(ctx, "load_changed", there, "SELECT card FROM card WHERE changed >= $1", from)
 }
 
 func decode[T any](scan func(...any) error, f func(T) error) error {
@@ -75,12 +91,19 @@ func (s *Store) saveAll(ctx context.Context, op string, n int, query string, arg
 		}
 	}
 	_, err := bounded(ctx, s, op, func(ctx context.Context, d *db) (struct{}, error) {
-		return struct{}{}, saveRows(ctx, d.write, query, rows)
+		return struct{}{}, saveRows(ctx, d.write, statement{query, rows})
 	})
 	return err
 }
 
-func saveRows(ctx context.Context, db *sql.DB, query string, rows [][]any) (err error) {
+// statement is run for each row of values.
+type statement struct {
+	query string
+	rows  [][]any
+}
+
+// saveRows runs statements in one transaction.
+func saveRows(ctx context.Context, db *sql.DB, statements ...statement) (err error) {
 	tx, err := db.BeginTx(ctx, nil)
 	if err != nil {
 		return err
@@ -90,17 +113,24 @@ func saveRows(ctx context.Context, db *sql.DB, query string, rows [][]any) (err 
 			err = errors.Join(err, tx.Rollback())
 		}
 	}()
-	stmt, err := tx.PrepareContext(ctx, query)
+	for _, s := range statements {
+		if err := s.run(ctx, tx); err != nil {
+			return err
+		}
+	}
+	return tx.Commit()
+}
+
+func (s statement) run(ctx context.Context, tx *sql.Tx) (err error) {
+	stmt, err := tx.PrepareContext(ctx, s.query)
 	if err != nil {
 		return err
 	}
-	for _, args := range rows {
+	defer func() { err = errors.Join(err, stmt.Close()) }()
+	for _, args := range s.rows {
 		if _, err := stmt.ExecContext(ctx, args...); err != nil {
-			return errors.Join(err, stmt.Close())
+			return err
 		}
 	}
-	if err := stmt.Close(); err != nil {
-		return err
-	}
-	return tx.Commit()
+	return nil
 }

@@ -20,8 +20,9 @@ const (
 	openRetry   = 5 * time.Second  // at most between tries to open a database
 	houseEvery  = 15 * time.Second // health and counts
 	sweepEvery  = time.Hour
-	stickyKept  = time.Hour       // after its end, for nodes that have not heard of it
-	houseLimit  = 3 * time.Second // of one look
+	stickyKept  = time.Hour          // after its end, for nodes that have not heard of it
+	goneKept    = 7 * 24 * time.Hour // that a card was deleted, the same
+	houseLimit  = 3 * time.Second    // of one look
 	clientIDLen = 8
 )
 
@@ -214,6 +215,7 @@ func (s *Store) sweep(ctx context.Context) bool {
 	now := s.now()
 	for query, before := range map[string]time.Time{
 		"DELETE FROM sticky WHERE until < $1 AND changed < $1": now.Add(-stickyKept),
+		"DELETE FROM card_gone WHERE changed < $1":             now.Add(-goneKept),
 		"DELETE FROM job_once WHERE owed < $1":                 now.Add(-onceKept),
 	} {
 		if _, err := s.exec(ctx, "sweep", query, before.UnixMilli()); err != nil {

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strconv"
 	"sync"
@@ -240,7 +239,10 @@ func TestMirror(t *testing.T) {
 			}
 		}
 		got := map[string]call.Card{}
-		must(t, s.LoadEntities(ctx, func(c call.Card) error {
+		must(t, s.LoadEntities(ctx, time.Time{}, func(c call.Card, gone bool) error {
+			if gone {
+				t.Errorf("%s %d is told as gone at first", c.Kind, c.ID)
+			}
 			got[fmt.Sprint(c.Entity.Kind, c.Entity.ID)] = c
 			return nil
 		}))
@@ -248,8 +250,50 @@ func TestMirror(t *testing.T) {
 			t.Errorf("cards (-want +got):\n%s", diff)
 		}
 		boom := errors.New("boom")
-		if err := s.LoadEntities(ctx, func(call.Card) error { return boom }); !errors.Is(err, boom) {
+		if err := s.LoadEntities(ctx, time.Time{}, func(call.Card, bool) error { return boom }); !errors.Is(err, boom) {
 			t.Errorf("a reader that fails: %v", err)
+		}
+	})
+}
+
+// TestMirrorOfOthers tells one node what another changed.
+func TestMirrorOfOthers(t *testing.T) {
+	onBoth(t, func(t *testing.T, dsn string) {
+		now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+		s, ctx := open(t, dsn, store.Options{Now: func() time.Time { return now }}), t.Context()
+		since := func(ago time.Duration) (told []string) {
+			t.Helper()
+			must(t, s.LoadEntities(ctx, now.Add(-ago), func(c call.Card, gone bool) error {
+				told = append(told, fmt.Sprint(c.Kind, " ", c.ID, " ", gone))
+				return nil
+			}))
+			if len(told) > 1 {
+				slices.Sort(told[1:]) // what is gone comes first
+			}
+			return told
+		}
+		lead, other := card(call.KindLead, 1, "a"), card(call.KindContact, 1, "b")
+		must(t, s.SaveEntities(ctx, []call.Card{lead, other}))
+		now = now.Add(time.Hour)
+		must(t, s.DeleteEntities(ctx, call.KindLead, []int{1}))
+		if diff := cmp.Diff([]string{"lead 1 true"}, since(0)); diff != "" {
+			t.Errorf("after a deletion (-want +got):\n%s", diff)
+		}
+		must(t, s.SaveEntities(ctx, []call.Card{lead}))
+		if diff := cmp.Diff([]string{"lead 1 true", "lead 1 false"}, since(0)); diff != "" {
+			t.Errorf("after it was made again (-want +got):\n%s", diff)
+		}
+		if diff := cmp.Diff([]string{"lead 1 true", "contact 1 false", "lead 1 false"}, since(time.Hour)); diff != "" {
+			t.Errorf("within the hour (-want +got):\n%s", diff)
+		}
+		now = now.Add(20 * time.Second)
+		if diff := cmp.Diff([]string{"lead 1 true", "lead 1 false"}, since(0)); diff != "" {
+			t.Errorf("20 s later, told again (-want +got):\n%s", diff)
+		}
+		now = now.Add(8 * 24 * time.Hour)
+		s.Sweep(ctx)
+		if n, err := s.Query(ctx, "SELECT count(*) FROM card_gone"); err != nil || n != 0 {
+			t.Errorf("%d deletions are kept for more than a week, %v", n, err)
 		}
 	})
 }
@@ -259,25 +303,4 @@ func card(kind call.Kind, id int, name string) call.Card {
 		Entity: call.Entity{Kind: kind, ID: id, Name: name, Responsible: 61, Manager: 62, Direct: id%2 == 0},
 		Phones: []string{fmt.Sprintf("8 (916) %07d", id)},
 	}
-}
-
-func TestEmployees(t *testing.T) {
-	onBoth(t, func(t *testing.T, dsn string) {
-		s, ctx := open(t, dsn, store.Options{}), t.Context()
-		minutes := 0
-		want := map[int]call.Employee{
-			1: {ID: 1, FirstName: "Анна", Extension: "0101", StickyMinutes: &minutes},
-			2: {ID: 2, LastName: "O'Neil", Dismissed: true},
-		}
-		must(t, s.SaveEmployees(ctx, []call.Employee{{ID: 1, FirstName: "Old"}}))
-		must(t, s.SaveEmployees(ctx, slices.Collect(maps.Values(want))))
-		got := map[int]call.Employee{}
-		must(t, s.LoadEmployees(ctx, func(e call.Employee) error {
-			got[e.ID] = e
-			return nil
-		}))
-		if diff := cmp.Diff(want, got); diff != "" {
-			t.Errorf("employees (-want +got):\n%s", diff)
-		}
-	})
 }

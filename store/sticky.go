@@ -7,10 +7,6 @@ import (
 	"frontdesk/call"
 )
 
-// stickyOverlap is how far back a change is told again: clocks of nodes that
-// differ by less, and transactions that take less, hide no change.
-const stickyOverlap = 30 * time.Second
-
 // SaveSticky binds caller. An older binding than the one that is kept changes
 // nothing, unless that one lies in the future, as a clock that jumped made it.
 func (s *Store) SaveSticky(ctx context.Context, caller call.Number, b call.Sticky) error {
@@ -36,7 +32,7 @@ func (s *Store) DeleteSticky(ctx context.Context, caller call.Number) error {
 func (s *Store) Stickies(ctx context.Context, since time.Time, f func(caller call.Number, b call.Sticky)) error {
 	from := int64(0)
 	if !since.IsZero() {
-		from = since.Add(-stickyOverlap).UnixMilli()
+		from = since.Add(-changeOverlap).UnixMilli()
 	}
 	return s.each(ctx, "stickies", func(scan func(...any) error) error {
 		var caller string

@@ -58,7 +58,7 @@ func newApp(cfg *config.Config, st crm.StateStore, log *slog.Logger) (*crm.App, 
 func newMirror(cfg *config.Config, portal *crm.Client, st *store.Store, log *slog.Logger, progress func(crm.Progress)) (*crm.Mirror, error) {
 	c := crm.MirrorConfig{
 		Cards: st, State: st, MaxAge: cfg.CRM.Mirror.MaxAge, Every: cfg.CRM.Mirror.Every, Night: 3,
-		Progress: progress, Logger: log,
+		Shared: manyNodes(cfg), Progress: progress, Logger: log,
 	}
 	if cfg.CRM.Bitrix24.App != nil {
 		c.Offline = offlineEvery
@@ -67,20 +67,23 @@ func newMirror(cfg *config.Config, portal *crm.Client, st *store.Store, log *slo
 }
 
 func newMirrorCommand(o *options) *cobra.Command {
+	var full bool
 	cmd := &cobra.Command{Use: "mirror", Short: "Manage the local copy of the portal"}
-	cmd.AddCommand(&cobra.Command{
+	read := &cobra.Command{
 		Use:   "export",
 		Short: "Read all contacts, companies, leads and employees into the store",
 		Long: "Read all contacts, companies, leads and employees into the store, before serve takes calls. Interrupted, it\n" +
-			"goes on where it stopped. It takes half of the requests that crm.bitrix24.rate allows. Where serve runs it is\n" +
-			"asked to read everything anew, and goes on when the command is interrupted.",
+			"goes on where it stopped; --full begins anew, and believes the portal also where it shows no contacts, companies\n" +
+			"or leads any more, which serve takes for a fault. It takes half of the requests that crm.bitrix24.rate allows.\n" +
+			"Where serve runs it is asked to read everything anew, and goes on when the command is interrupted; only --full is\n" +
+			"not for it: end a serve on SQLite before. Nodes on PostgreSQL leave the reading to the command until it ends.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, err := load(o, cmd.ErrOrStderr())
 			if err != nil {
 				return err
 			}
-			size, err := export(cmd, o, cfg)
+			size, err := export(cmd, o, cfg, full)
 			if err != nil {
 				return err
 			}
@@ -91,29 +94,31 @@ func newMirrorCommand(o *options) *cobra.Command {
 				size.Contacts, size.Companies, size.Leads, size.Numbers)
 			return err
 		},
-	})
+	}
+	read.Flags().BoolVar(&full, "full", false, "read all anew, and believe that what is not shown is gone")
+	cmd.AddCommand(read)
 	return cmd
 }
 
 // export has the portal read into the store: by the server that holds it, else
 // by this process. A progress bar is shown.
-func export(cmd *cobra.Command, o *options, cfg *config.Config) (web.MirrorSize, error) {
+func export(cmd *cobra.Command, o *options, cfg *config.Config, full bool) (web.MirrorSize, error) {
 	bars := &bars{w: cmd.ErrOrStderr()}
 	defer bars.end()
 	s, err := findServer(cmd.Context(), cfg, o.config)
 	if err != nil {
 		return web.MirrorSize{}, &exitError{exitFindings, err}
 	}
-	if s.standing == ours || s.standing == outdated { // the store is the server's in any case
+	if !full && (s.standing == ours || s.standing == outdated) { // the store is the server's in any case
 		status, err := s.Export(cmd.Context(), bars.show)
 		return status.MirrorSize, finding(err)
 	}
-	size, err := exportAlone(cmd.Context(), cfg, newLogger(cfg.Log, cmd.ErrOrStderr()), func(p crm.Progress) { bars.show(exportProgress(p)) })
+	size, err := exportAlone(cmd.Context(), cfg, full, newLogger(cfg.Log, cmd.ErrOrStderr()), func(p crm.Progress) { bars.show(exportProgress(p)) })
 	return web.MirrorSize(size), err
 }
 
 // exportAlone reads the portal into the store.
-func exportAlone(ctx context.Context, cfg *config.Config, log *slog.Logger, progress func(crm.Progress)) (size crm.MirrorSize, err error) {
+func exportAlone(ctx context.Context, cfg *config.Config, full bool, log *slog.Logger, progress func(crm.Progress)) (size crm.MirrorSize, err error) {
 	st, err := store.Open(ctx, cfg.Store.Reveal(), store.Options{Logger: log})
 	if err != nil {
 		return size, &exitError{exitFindings, err}
@@ -131,9 +136,11 @@ func exportAlone(ctx context.Context, cfg *config.Config, log *slog.Logger, prog
 	if err != nil {
 		return size, err
 	}
-	if err = m.Load(ctx); err == nil {
-		err = m.Export(ctx)
+	read := m.Export
+	if full {
+		read = m.Replace
 	}
+	err = m.Alone(ctx, read)
 	if err != nil {
 		return size, &exitError{exitFindings, fmt.Errorf("%w; what was read is kept: run it again to go on", err)}
 	}

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"frontdesk/call"
 	"frontdesk/crm/crmtest"
 	"frontdesk/store"
 )
@@ -17,8 +18,9 @@ import (
 func TestMirrorExport(t *testing.T) {
 	t.Parallel()
 	p := crmtest.New(crmtest.Options{})
-	for i := range 1200 {
-		p.AddContact(crmtest.Contact{Name: "C", Phones: []string{fmt.Sprintf("8 916 %07d", i)}})
+	ids := make([]int, 1200)
+	for i := range ids {
+		ids[i] = p.AddContact(crmtest.Contact{Name: "C", Phones: []string{fmt.Sprintf("8 916 %07d", i)}})
 	}
 	p.AddLead(crmtest.Lead{Title: "L", Phones: []string{"+79160000001"}})
 	portal, err := crmtest.Start(p, crmtest.ServerConfig{})
@@ -38,10 +40,10 @@ func TestMirrorExport(t *testing.T) {
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	export := func(want int) (stdout, stderr string) {
+	export := func(want int, flags ...string) (stdout, stderr string) {
 		t.Helper()
 		var out, errs bytes.Buffer
-		if code := run(t.Context(), []string{"mirror", "export", "--config", file}, &out, &errs); code != want {
+		if code := run(t.Context(), append([]string{"mirror", "export", "--config", file}, flags...), &out, &errs); code != want {
 			t.Fatalf("exit status %d, want %d\n%s%s", code, want, &out, &errs)
 		}
 		return out.String(), errs.String()
@@ -54,6 +56,15 @@ func TestMirrorExport(t *testing.T) {
 	const want = "contacts 1200, companies 0, leads 1, numbers 1200\n"
 	if stdout, stderr := export(0); stdout != want || stderr != "" && !strings.Contains(stderr, "mirror exported") {
 		t.Errorf("printed %q and %q, want %q", stdout, stderr, want)
+	}
+	for _, id := range ids {
+		p.Remove(call.KindContact, id)
+	}
+	if _, stderr := export(exitFindings); !strings.Contains(stderr, "--full") {
+		t.Errorf("a portal without contacts is believed: %s", stderr)
+	}
+	if stdout, _ := export(0, "--full"); stdout != "contacts 0, companies 0, leads 1, numbers 1\n" {
+		t.Errorf("--full printed %q", stdout)
 	}
 	serving, err := store.Open(t.Context(), dsn, store.Options{})
 	if err != nil {
