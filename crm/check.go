@@ -20,6 +20,7 @@ type Needs struct {
 	Recordings bool // recordings are uploaded, and deleted after a while
 	Tasks      bool // tasks on missed calls
 	Heads      bool // missed calls go to the heads of departments
+	Leads      bool // leads are made for unknown callers
 	Events     bool // events are polled by the application, if there is one
 }
 
@@ -161,6 +162,9 @@ func (k *checking) portal(ctx context.Context, n Needs) {
 	if n.Heads {
 		k.try(ctx, "department.get", "heads of departments", nil)
 	}
+	if n.Leads {
+		k.leads(ctx)
+	}
 	if n.CallLog {
 		k.calls(ctx)
 	}
@@ -174,6 +178,18 @@ func (k *checking) portal(ctx context.Context, n Needs) {
 	}
 }
 
+// leads checks that the portal works with leads. Making one cannot be tried: an
+// empty one might stay.
+func (k *checking) leads(ctx context.Context) {
+	const method, withoutLeads = "crm.settings.mode.get", 2
+	var mode FlexInt
+	err, advice := k.client.call(ctx, k.as, LaneLog, method, nil, &mode), ""
+	if err == nil && mode == withoutLeads {
+		err, advice = errors.New("the portal works without leads"), "switch leads on in the settings of its CRM, or crm.leads.create off"
+	}
+	k.note(k.name, method, "leads for unknown callers", err, advice)
+}
+
 // calls tries what writes calls down.
 func (k *checking) calls(ctx context.Context) {
 	k.try(ctx, "telephony.externalLine.get", "lines in the call log", nil)
@@ -181,6 +197,8 @@ func (k *checking) calls(ctx context.Context) {
 	k.tryEmpty(ctx, "telephony.externalCall.show", "the card of a call that rings")
 	k.tryEmpty(ctx, "telephony.externalCall.hide", "the card of a call that rang elsewhere")
 	k.tryEmpty(ctx, "telephony.externalCall.finish", "calls in the call log")
+	k.try(ctx, "voximplant.statistic.get", "finding a call again whose answer was lost",
+		map[string]any{"FILTER": map[string]any{"EXTERNAL_CALL_ID": "none"}, "start": -1})
 }
 
 // app tries what only the application can be used for.
@@ -278,5 +296,12 @@ func (k *checking) employee(ctx context.Context, id int, as *credential) {
 		k.note(name, "scope crm", "writing as this employee", err, "add the permission crm to the webhook")
 		return
 	}
-	k.note(name, "scope crm", "writing as this employee", err, "")
+	if !k.note(name, "scope crm", "writing as this employee", err, "") {
+		return
+	}
+	const method = "crm.contact.update"
+	if err = k.client.call(ctx, as, LaneLog, method, nil, new(json.RawMessage)); complains(err) {
+		err = nil
+	}
+	k.note(name, method, "writing as this employee", err, "")
 }

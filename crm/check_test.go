@@ -33,7 +33,7 @@ func checked(t *testing.T, w *world, n crm.Needs) (bad, good []string) {
 	return bad, good
 }
 
-var everything = crm.Needs{CallLog: true, Recordings: true, Tasks: true, Heads: true, Events: true}
+var everything = crm.Needs{CallLog: true, Recordings: true, Tasks: true, Heads: true, Leads: true, Events: true}
 
 func TestCheckOfAGoodPortal(t *testing.T) {
 	t.Parallel()
@@ -51,12 +51,12 @@ func TestCheckOfAGoodPortal(t *testing.T) {
 		}
 		for _, want := range []string{"webhook, batch", "webhook, telephony.externalCall.register", "webhook, disk.storage.getlist", "webhook, disk.file.delete",
 			"webhook, telephony.externalCall.finish", "webhook, telephony.externalCall.show", "webhook, telephony.externalCall.attachRecord",
-			"webhook, tasks.task.add", "webhook, department.get", "webhook, crm.lead.update", "webhook, contact UF_CRM_FD_MANAGER", "employee 61, profile"} {
+			"webhook, tasks.task.add", "webhook, department.get", "webhook, crm.settings.mode.get", "webhook, voximplant.statistic.get", "employee 61, crm.contact.update", "webhook, crm.lead.update", "webhook, contact UF_CRM_FD_MANAGER", "employee 61, profile"} {
 			if !slices.Contains(good, want) {
 				t.Errorf("no %s among %q", want, good)
 			}
 		}
-		if spent := p.Total() - before; spent > 30 {
+		if spent := p.Total() - before; spent > 35 {
 			t.Errorf("%d requests", spent)
 		}
 		if calls := p.Calls(); len(calls) != 0 {
@@ -340,6 +340,19 @@ func TestMirrorStatus(t *testing.T) {
 		cancel()
 		if err := <-done; err != nil {
 			t.Error(err)
+		}
+	})
+}
+
+func TestCheckOfAPortalWithoutLeads(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, newPortal(crmtest.Options{NoLeads: true}))
+		setUp(t, w, crm.SetupOptions{})
+		bad, _ := checked(t, w, everything)
+		want := []string{"webhook, crm.settings.mode.get: the portal works without leads | switch leads on in the settings of its CRM, or crm.leads.create off"}
+		if !slices.Equal(bad, want) {
+			t.Errorf("bad:\n%s", strings.Join(bad, "\n"))
 		}
 	})
 }
