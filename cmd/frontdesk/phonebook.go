@@ -161,9 +161,13 @@ type refresh struct {
 	ID   int       `json:"id"`
 }
 
-// mostRecords are kept while the database does not answer; the next full sync
-// makes up for what is dropped.
-const mostRecords = 10_000
+const (
+	// mostRecords are kept while the database does not answer; the next full
+	// sync makes up for what is dropped.
+	mostRecords = 10_000
+	// someRecords are owed at a time.
+	someRecords = 100
+)
 
 // Ended takes the record of a call that has ended.
 func (r *refreshes) Ended(record call.Record) {
@@ -209,12 +213,25 @@ func (r *refreshes) Run(ctx context.Context) error {
 	}
 }
 
-// owe owes a job for each entity of the records. They are kept until it is
-// written.
+// owe owes a job for each entity of the records.
 func (r *refreshes) owe(ctx context.Context) error {
-	r.mu.Lock()
-	records := r.records
-	r.mu.Unlock()
+	for {
+		r.mu.Lock()
+		records := r.records[:min(len(r.records), someRecords)]
+		r.mu.Unlock()
+		if len(records) == 0 {
+			return nil
+		}
+		if err := r.store.Enqueue(ctx, r.jobs(ctx, records)...); err != nil {
+			return err
+		}
+		r.mu.Lock()
+		r.records = r.records[len(records):]
+		r.mu.Unlock()
+	}
+}
+
+func (r *refreshes) jobs(ctx context.Context, records []call.Document) []store.Job {
 	var jobs []store.Job
 	for _, facts := range records {
 		var f struct{ CRM call.Answer }
@@ -227,13 +244,7 @@ func (r *refreshes) owe(ctx context.Context) error {
 			}
 		}
 	}
-	if err := r.store.Enqueue(ctx, jobs...); err != nil {
-		return err
-	}
-	r.mu.Lock()
-	r.records = r.records[len(records):]
-	r.mu.Unlock()
-	return nil
+	return jobs
 }
 
 // contacts are the PBX's interface and the address book behind it, as serve
