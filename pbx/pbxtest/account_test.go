@@ -256,3 +256,31 @@ func TestRecordings(t *testing.T) {
 		t.Errorf("Recordings(id) is answered %d", status)
 	}
 }
+
+// TestTimesAreThePBXs leads a call by hand, on a clock that stands still.
+func TestTimesAreThePBXs(t *testing.T) {
+	t.Parallel()
+	c := newClock()
+	s := company(pbxtest.StateConfig{Now: c.Now})
+	s.SetCDR(func(cdr *pbxtest.CDRSettings) {
+		cdr.Fields = strings.Fields("duration time-start time-answered time-end final-dn missed-queue-calls")
+	})
+	call := s.Begin(pbxtest.Inbound, party("+7495"), "800", "10000")
+	for _, step := range []func(){
+		func() { call.Ring("800", pbxtest.Queue, pbxtest.Dialled) }, func() { call.Answer("800") },
+		func() { call.Ring("102", pbxtest.Extension, pbxtest.Polled) }, func() { call.Leave("102") },
+		func() { call.Ring("101", pbxtest.Extension, pbxtest.Polled) }, func() { call.Leave("800") }, func() { call.Answer("101") },
+	} {
+		c.advance(time.Second)
+		step()
+	}
+	c.advance(time.Minute)
+	a := call.End(pbxtest.BySource)
+	want := "00:01:05,2026/03/02 09:15:04,2026/03/02 09:15:06,2026/03/02 09:16:11,101,Ext.102;"
+	if got := s.CDR().Line(a); got != want {
+		t.Errorf("line %s, want %s", got, want)
+	}
+	if l := a.Legs[2]; l.Name != "Ivan Petrov" || l.Ended.Sub(l.Answered) != time.Minute || l.Recording == 0 {
+		t.Errorf("leg %+v", l)
+	}
+}

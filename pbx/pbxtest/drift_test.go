@@ -238,6 +238,15 @@ func TestKnobs(t *testing.T) {
 	if status, _ = s.send("POST", "/_sandbox/cdr", row{}); status != 404 {
 		t.Errorf("knobs of no CDR socket: %d", status)
 	}
+	f, err := pbxtest.NewFeed(t.Context(), s.State, pbxtest.FeedConfig{Dial: "127.0.0.1:1"})
+	must(t, err)
+	s.api.ShowKnobs(f)
+	if status, out = s.send("PUT", "/_sandbox/cdr", row{"late": "2s", "chunk": 3}); status != 200 || out["late"] != "2s" || f.Knobs() != (pbxtest.FeedKnobs{Chunk: 3, Late: 2 * time.Second}) {
+		t.Errorf("CDR %d %v", status, out)
+	}
+	if status, _ = s.send("PUT", "/_sandbox/cdr", row{"late": "soon"}); status != 400 {
+		t.Errorf("a duration that is none: %d", status)
+	}
 	before := s.api.Total()
 	s.do("GET", "Peers?$top=3", nil)
 	all := s.api.Requests()
