@@ -34,6 +34,7 @@ type Reconciler struct {
 	cfg    ReconcilerConfig
 	passes atomic.Int64
 	failed atomic.Int64
+	read   atomic.Bool // the last reading succeeded
 
 	rows map[string][]Segment // of the calls of the last hours, by call
 }
@@ -73,6 +74,7 @@ func (r *Reconciler) Run(ctx context.Context) error {
 		case ctx.Err() == nil && !failing:
 			r.cfg.Logger.Warn("call log of the PBX: cannot be read, trying on", "error", err)
 		}
+		r.read.Store(err == nil)
 		if failing = err != nil; failing {
 			r.failed.Add(1)
 			ok = true // what is missed now is read later
@@ -82,6 +84,10 @@ func (r *Reconciler) Run(ctx context.Context) error {
 		}
 	}
 }
+
+// Reading reports whether the log could be read last time: without a licence, or
+// the role for it, never.
+func (r *Reconciler) Reading() bool { return r.read.Load() }
 
 // pass reads what began from a quarter of an hour before from, by the hour, and
 // remembers how far it came.

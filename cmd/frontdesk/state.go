@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -36,7 +37,8 @@ type state struct {
 	expirer *staff.Expirer
 	share   *crm.Share
 
-	contacts contacts
+	contacts   contacts
+	accounting *accounting // nil where the PBX says nothing of calls
 }
 
 // openStore opens the database. One that cannot be opened now keeps nobody from
@@ -62,18 +64,25 @@ func nodeName() string {
 
 // newState makes what is kept, over an open store. numbers are those of the PBX
 // as the last reload gave them.
-func newState(cfg *config.Config, st *store.Store, client *crm.Client, numbers func() call.Numbers, log *slog.Logger) (*state, error) {
+func newState(ctx context.Context, cfg *config.Config, st *store.Store, client *crm.Client, numbers func() call.Numbers, log *slog.Logger) (*state, error) {
 	s := &state{ring: web.NewRing(recordsKept), store: st}
 	employees := func() map[int]call.Employee { return nil }
 	if client != nil {
 		employees = client.Employees
 	}
+	people := staff.NewDirectory(employees, numbers)
 	s.book = staff.NewBook(staff.BookConfig{
-		Window: cfg.Sticky.Time, Directory: staff.NewDirectory(employees, numbers), Store: st,
+		Window: cfg.Sticky.Time, Directory: people, Store: st,
 		Shared: manyNodes(cfg), Logger: log,
 	})
 	var err error
-	if s.contacts, err = newContacts(cfg, client, st, log); err != nil || client == nil {
+	if s.contacts, err = newContacts(cfg, client, st, log); err != nil {
+		return nil, err
+	}
+	s.accounting, err = newAccounting(ctx, accountsOf{
+		cfg: cfg, xapi: s.contacts.xapi, store: st, staff: people, numbers: numbers, settled: s.settled, log: log,
+	})
+	if err != nil || client == nil {
 		return s, err
 	}
 	if manyNodes(cfg) {
@@ -120,7 +129,7 @@ func newExpirer(cfg *config.Config, st *store.Store, client *crm.Client, log *sl
 
 // deps gives the calls what they read of the state.
 func (s *state) deps(d *b2bua.Deps, cfg *config.Config) {
-	d.Sticky, d.Log = s.book, ended{s.ring, s.book, s.contacts}
+	d.Sticky, d.Log = s.book, ended{s}
 	if s.mirror == nil {
 		return
 	}
@@ -157,6 +166,7 @@ func (s *state) run(ctx context.Context, g *errgroup.Group) {
 		g.Go(func() error { return s.share.Run(ctx) })
 	}
 	s.contacts.run(ctx, g)
+	s.accounting.run(ctx, g)
 }
 
 func (s *state) collectors() []prometheus.Collector {
@@ -170,21 +180,32 @@ func (s *state) collectors() []prometheus.Collector {
 	if s.share != nil {
 		out = append(out, s.share.Collectors()...)
 	}
-	return append(out, s.contacts.collectors()...)
+	return slices.Concat(out, s.contacts.collectors(), s.accounting.collectors())
 }
 
 // ended hands every record on: to the list of the last calls, to the book, the
-// one place that stickiness learns from, and to the address book.
-type ended struct {
-	ring     *web.Ring
-	book     *staff.Book
-	contacts contacts
+// one place that stickiness learns from, and to whatever waits until the PBX
+// has said what became of the call.
+type ended struct{ state *state }
+
+// Add takes the record of a call that has ended here. It does not block.
+// Whoever sees the record in the list sees its effect on stickiness too.
+func (e ended) Add(r call.Record) {
+	e.state.show(r)
+	if !e.state.accounting.own(r) {
+		e.state.settled(r)
+	}
 }
 
-// Add takes the record of a call that has ended. None of them blocks. Whoever
-// sees the record in the list sees its effect too.
-func (e ended) Add(r call.Record) {
-	e.book.Ended(r)
-	e.ring.Add(r)
-	e.contacts.ended(r)
+// show is what happens at once.
+func (s *state) show(r call.Record) {
+	s.book.Ended(r)
+	s.ring.Add(r)
+}
+
+// settled takes the record of a call once it is final. It may come again when
+// more is known, with the same id.
+func (s *state) settled(r call.Record) {
+	s.show(r)
+	s.contacts.ended(r)
 }

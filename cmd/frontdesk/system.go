@@ -90,7 +90,7 @@ func (s *system) build(ctx context.Context, cfg *config.Config, st *store.Store,
 	if s.media, err = newMedia(cfg, listeners, s.log); err != nil {
 		return err
 	}
-	if err := s.remember(cfg, st); err != nil {
+	if err := s.remember(ctx, cfg, st); err != nil {
 		return err
 	}
 	s.state.load(ctx, s.log)
@@ -107,6 +107,7 @@ func (s *system) build(ctx context.Context, cfg *config.Config, st *store.Store,
 	}
 	s.state.deps(&deps, cfg)
 	s.agent = b2bua.NewAgent(deps, settings)
+	s.accounting.calls(s.agent.Passing)
 	if err := s.signal(ctx, cfg, listeners, tap); err != nil {
 		return err
 	}
@@ -115,13 +116,13 @@ func (s *system) build(ctx context.Context, cfg *config.Config, st *store.Store,
 }
 
 // remember makes the portal's client and what is kept over the calls.
-func (s *system) remember(cfg *config.Config, st *store.Store) error {
+func (s *system) remember(ctx context.Context, cfg *config.Config, st *store.Store) error {
 	var err error
 	if s.crm, err = newPortal(cfg, st, s.log); err != nil {
 		return err
 	}
 	numbers := func() call.Numbers { return newNumbers(s.live.Load().cfg)() }
-	s.state, err = newState(cfg, st, s.crm, numbers, s.log)
+	s.state, err = newState(ctx, cfg, st, s.crm, numbers, s.log)
 	return err
 }
 
@@ -143,6 +144,7 @@ func (s *system) signal(ctx context.Context, cfg *config.Config, listeners []sip
 	if err := s.stack.SetPeers(peers); err != nil {
 		return err
 	}
+	s.accounting.peers(peers)
 	s.accounts = s.registrations(cfg)
 	return nil
 }
@@ -328,6 +330,7 @@ func (s *system) adopt(ctx context.Context, cfg *config.Config) error {
 	if err := s.stack.SetPeers(peers); err != nil {
 		return err
 	}
+	s.accounting.peers(peers)
 	s.agent.Reload(settings)
 	s.book.SetWindow(cfg.Sticky.Time)
 	s.web.SetToken(cfg.HTTP.Token.Reveal())

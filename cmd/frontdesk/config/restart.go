@@ -32,6 +32,7 @@ func (c *Config) Restart(other *Config) []string {
 		{"rules[].when", c.Plan.Fields(), other.Plan.Fields()}, // what the portal is asked for and the mirror keeps
 		{"crm.bitrix24.rate", c.CRM.Bitrix24.Rate, other.CRM.Bitrix24.Rate},
 		{"pbx.xapi", c.PBX.XAPI, other.PBX.XAPI},
+		{"pbx.cdr", c.PBX.CDR, other.PBX.CDR},
 		{"phonebook", c.Phonebook, other.Phonebook},
 		{"staff", c.Staff, other.Staff},
 		{"mail.smtp", c.Mail.SMTP.Reveal(), other.Mail.SMTP.Reveal()},

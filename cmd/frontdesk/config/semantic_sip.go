@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"frontdesk/call"
+	"frontdesk/pbx"
 )
 
 // endpoint is a host with a port and how it is reached.
@@ -290,10 +291,38 @@ func (c *checker) cdr(d *CDR) {
 			c.failAt("pbx.cdr."+key, fmt.Sprintf("pbx.cdr.%s: %v", key, err), "write ADDRESS:PORT")
 		}
 	}
-	if len(d.Fields) == 0 {
-		c.failAt("pbx.cdr.fields", "pbx.cdr needs fields", "name them in the order set in 3CX")
+	if len(d.Sources) > 0 && d.Listen == "" {
+		c.warnAt("pbx.cdr.sources", "pbx.cdr.sources has no effect without pbx.cdr.listen", "")
 	}
-	c.distinct("pbx.cdr.fields", d.Fields)
+	c.cdrFields(d.Fields)
+}
+
+// cdrFields checks the order of a line's fields, by which a wrong name moves
+// nothing but loses its value.
+func (c *checker) cdrFields(fields []string) {
+	if len(fields) == 0 {
+		if c.PBX.XAPI == nil {
+			c.failAt("pbx.cdr.fields", "pbx.cdr needs fields", "name them in the order set in 3CX")
+		}
+		return
+	}
+	for i, f := range fields {
+		if pbx.CDRField(f) {
+			continue
+		}
+		hint := "3CX has " + strings.Join(pbx.CDRFields(), ", ")
+		if guess := nearest(f, pbx.CDRFields()); guess != "" {
+			hint = fmt.Sprintf("did you mean %q?", guess)
+		}
+		at := fmt.Sprintf("pbx.cdr.fields[%d]", i)
+		c.failAt(at, fmt.Sprintf("%s: 3CX has no field %q", at, f), hint)
+	}
+	for _, need := range []string{"callid", "time-start", "from-no"} {
+		if !slices.ContainsFunc(fields, func(f string) bool { return strings.EqualFold(f, need) }) {
+			c.failAt("pbx.cdr.fields", "pbx.cdr.fields lacks "+need+", without which no call is told from another", "write it in 3CX and here")
+		}
+	}
+	c.distinct("pbx.cdr.fields", fields)
 }
 
 func (c *checker) trunks() {

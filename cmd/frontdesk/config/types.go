@@ -223,6 +223,8 @@ type CDR struct {
 	Listen string `yaml:"listen"`
 	// Address and port of 3CX's passive socket.
 	Connect string `yaml:"connect"`
-	// Names of the fields, in the order set in 3CX.
+	// Names of the fields, in the order set in 3CX; empty: 3CX is asked, which needs pbx.xapi.
 	Fields []string `yaml:"fields"`
+	// Addresses that may connect to listen, besides the nodes of pbx.sip and this machine.
+	Sources []netip.Prefix `yaml:"sources"`
 }
