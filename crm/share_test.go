@@ -17,16 +17,16 @@ import (
 	"frontdesk/crm/crmtest"
 )
 
-// node is one of several that share a portal and a store.
-type node struct {
+// sharing is one of several that share a portal and a store.
+type sharing struct {
 	*world
 	share *crm.Share
 	stop  func()
 }
 
-func newNode(t *testing.T, p *crmtest.Portal, s crm.StateStore) *node {
+func newSharing(t *testing.T, p *crmtest.Portal, s crm.StateStore) *sharing {
 	w := newWorld(t, p, func(c *crm.Config) { c.Rate = crm.Rate{PerSecond: 4, Burst: 40} })
-	n := &node{world: w, share: crm.NewShare(w.Client, s)}
+	n := &sharing{world: w, share: crm.NewShare(w.Client, s)}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error)
 	go func() { done <- n.share.Run(ctx) }()
@@ -40,7 +40,7 @@ func newNode(t *testing.T, p *crmtest.Portal, s crm.StateStore) *node {
 	return n
 }
 
-func (n *node) sees(t *testing.T, want int) {
+func (n *sharing) sees(t *testing.T, want int) {
 	t.Helper()
 	if got := testutil.ToFloat64(n.share.Collectors()[0]); got != float64(want) {
 		t.Errorf("a node sees %v nodes, want %d", got, want)
@@ -50,7 +50,7 @@ func (n *node) sees(t *testing.T, want int) {
 func TestNodesShareTheLimit(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		p, s := newPortal(crmtest.Options{}), newMemory()
-		nodes := []*node{newNode(t, p, s), newNode(t, p, s), newNode(t, p, s), newNode(t, p, s)}
+		nodes := []*sharing{newSharing(t, p, s), newSharing(t, p, s), newSharing(t, p, s), newSharing(t, p, s)}
 		time.Sleep(7 * time.Second)
 		for _, n := range nodes {
 			n.sees(t, 4)
@@ -88,7 +88,7 @@ func TestNodesShareTheLimit(t *testing.T) {
 func TestNodesThatDie(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		p, s := newPortal(crmtest.Options{}), newMemory()
-		first, second := newNode(t, p, s), newNode(t, p, s)
+		first, second := newSharing(t, p, s), newSharing(t, p, s)
 		time.Sleep(6 * time.Second)
 		first.sees(t, 2)
 		s.mu.Lock()
@@ -122,7 +122,7 @@ func TestLookupsDoNotWaitForTheStore(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		p := newPortal(crmtest.Options{})
 		hangs := hanging{newMemory()}
-		n := newNode(t, p, hangs)
+		n := newSharing(t, p, hangs)
 		synctest.Wait()
 		for i := range 5 {
 			began := time.Now()
