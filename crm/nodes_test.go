@@ -15,8 +15,8 @@ import (
 	"frontdesk/crm/crmtest"
 )
 
-// node is one of several mirrors of one portal on one store.
-type node struct {
+// feeder is one of several mirrors of one portal on one store.
+type feeder struct {
 	*world
 	*crm.Mirror
 	name string
@@ -33,15 +33,15 @@ func (m *memory) failing(f func(op string) error) {
 	m.fail = f
 }
 
-// newNode makes a node; its requests carry its name.
-func newNode(t testing.TB, p *crmtest.Portal, s *memory, name string) *node {
+// newFeeder makes a node; its requests carry its name.
+func newFeeder(t testing.TB, p *crmtest.Portal, s *memory, name string) *feeder {
 	t.Helper()
 	w := newWorld(t, p, func(c *crm.Config) { c.UserAgent = name })
-	return &node{w, newMirror(t, w, s, func(c *crm.MirrorConfig) { c.Shared, c.Night = true, 1 }), name}
+	return &feeder{w, newMirror(t, w, s, func(c *crm.MirrorConfig) { c.Shared, c.Night = true, 1 }), name}
 }
 
 // reads counts the pages and ids that a node has read of the portal's lists.
-func (n *node) reads() (count int) {
+func (n *feeder) reads() (count int) {
 	for _, r := range n.portal.Requests() {
 		if r.UserAgent == n.name && slices.ContainsFunc(r.Commands, func(c string) bool { return strings.Contains(c, ".list") }) {
 			count++
@@ -62,12 +62,12 @@ func TestOneNodeFeeds(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		p, s := newPortal(crmtest.Options{}), newMemory()
 		populate(p, 1200)
-		a, b := newNode(t, p, s, "a"), newNode(t, p, s, "b")
+		a, b := newFeeder(t, p, s, "a"), newFeeder(t, p, s, "b")
 		stopA := runMirror(t, a.Mirror)
 		later(time.Second)
 		runMirror(t, b.Mirror)
 		later(time.Minute)
-		for _, n := range []*node{a, b} {
+		for _, n := range []*feeder{a, b} {
 			wantWho(t, n.Mirror, mobile(7), contact(7))
 			wantWho(t, n.Mirror, mobile(1199), contact(1199))
 		}
@@ -103,7 +103,7 @@ func TestFeedingNodeDies(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		p, s := newPortal(crmtest.Options{}), newMemory()
 		populate(p, 2000)
-		a, b := newNode(t, p, s, "a"), newNode(t, p, s, "b")
+		a, b := newFeeder(t, p, s, "a"), newFeeder(t, p, s, "b")
 		saves := 0
 		s.failing(func(op string) error {
 			if op == "save" {
@@ -140,7 +140,7 @@ func TestStoreGoneForNodes(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		p, s := newPortal(crmtest.Options{}), newMemory()
 		populate(p, 100)
-		a, b := newNode(t, p, s, "a"), newNode(t, p, s, "b")
+		a, b := newFeeder(t, p, s, "a"), newFeeder(t, p, s, "b")
 		runMirror(t, a.Mirror)
 		later(time.Second)
 		runMirror(t, b.Mirror)
@@ -169,7 +169,7 @@ func TestAlone(t *testing.T) {
 		for i := range leads {
 			leads[i] = p.AddLead(crmtest.Lead{Responsible: 61, Phones: []string{mobile(6000 + i)}})
 		}
-		a, b := newNode(t, p, s, "a"), newNode(t, p, s, "b")
+		a, b := newFeeder(t, p, s, "a"), newFeeder(t, p, s, "b")
 		runMirror(t, a.Mirror)
 		runMirror(t, b.Mirror)
 		later(time.Minute)
@@ -179,13 +179,13 @@ func TestAlone(t *testing.T) {
 		later(2 * time.Hour)
 		wantWho(t, a.Mirror, mobile(6001), fmt.Sprint("lead ", leads[1])) // not believed
 
-		command := newNode(t, p, s, "command")
+		command := newFeeder(t, p, s, "command")
 		if err := command.Alone(t.Context(), command.Export); err == nil {
 			t.Error("an export believes that all leads are gone")
 		}
 		must(t, command.Alone(t.Context(), command.Replace))
 		later(time.Minute)
-		for _, n := range []*node{a, b} {
+		for _, n := range []*feeder{a, b} {
 			wantWho(t, n.Mirror, mobile(6001))
 			wantWho(t, n.Mirror, mobile(7), contact(7))
 		}
@@ -201,7 +201,7 @@ func TestWishOfAnotherNode(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		p, s := newPortal(crmtest.Options{}), newMemory()
 		populate(p, 100)
-		a, b := newNode(t, p, s, "a"), newNode(t, p, s, "b")
+		a, b := newFeeder(t, p, s, "a"), newFeeder(t, p, s, "b")
 		runMirror(t, a.Mirror)
 		later(time.Second)
 		runMirror(t, b.Mirror)
@@ -221,7 +221,7 @@ func TestWishOfAnotherNode(t *testing.T) {
 func TestMirrorStopsWhileWaiting(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		p, s := newPortal(crmtest.Options{}), newMemory()
-		a, b := newNode(t, p, s, "a"), newNode(t, p, s, "b")
+		a, b := newFeeder(t, p, s, "a"), newFeeder(t, p, s, "b")
 		runMirror(t, a.Mirror)
 		later(time.Second)
 		stop := runMirror(t, b.Mirror)
