@@ -356,3 +356,28 @@ func TestCheckOfAPortalWithoutLeads(t *testing.T) {
 		}
 	})
 }
+
+// A node that has another one export tells of it until that is over.
+func TestMirrorStatusOfANodeThatFollows(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		p, s := newPortal(crmtest.Options{}), newMemory()
+		populate(p, 600)
+		a, b := newNode(t, p, s, "a"), newNode(t, p, s, "b")
+		runMirror(t, a.Mirror)
+		later(time.Second)
+		runMirror(t, b.Mirror)
+		later(time.Minute)
+		before := a.reads()
+		if s := b.Status(); s.Export != nil || s.Numbers == 0 {
+			t.Fatalf("at rest: %+v", s)
+		}
+		b.Again()
+		waited := 0
+		for ; b.Mirror.Status().Export != nil && waited < 100; waited++ {
+			later(time.Second)
+		}
+		if waited == 0 || waited == 100 || a.reads() == before || b.reads() != 0 {
+			t.Errorf("after %d s the feeding node has read %d times, the other one %d", waited, a.reads()-before, b.reads())
+		}
+	})
+}

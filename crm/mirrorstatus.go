@@ -1,8 +1,6 @@
 package crm
 
-import (
-	"time"
-)
+import "time"
 
 // MirrorStatus is how a mirror fares.
 type MirrorStatus struct {
@@ -14,8 +12,8 @@ type MirrorStatus struct {
 
 // Status tells how the mirror fares.
 func (m *Mirror) Status() MirrorStatus {
-	wanted, hinder := m.pending.exporting() // first: an export that ends meanwhile shows in the cursor
-	at := m.known.Load()
+	wanted, hinder := m.pending.exporting(m.known.Load().Swept)
+	at := m.known.Load() // after that: an export that ended meanwhile shows here
 	s := MirrorStatus{MirrorSize: m.Size()}
 	if at.Complete {
 		s.Heard = at.Heard

@@ -159,7 +159,7 @@ func (m *Mirror) wishes(ctx context.Context) error {
 		if err := m.cfg.State.Put(ctx, wishKey, []byte("wanted")); err != nil {
 			return err
 		}
-		m.pending.exported()
+		m.pending.handOn(m.known.Load().Swept)
 		return nil
 	}
 	wish, err := m.cfg.State.Get(ctx, wishKey)

@@ -28,7 +28,8 @@ type pending struct {
 	refs   map[ref]struct{}
 	users  bool // the employees are to be read too
 	export bool
-	hinder string // why the export does not go on
+	hinder string     // why the export does not go on
+	handed *time.Time // the last pass over all ids when another node was asked for the export; nil: none was
 
 	wake  chan struct{} // holds a value when there is something to read
 	early chan struct{} // holds a value when the next delta must not wait
@@ -98,7 +99,15 @@ func (p *pending) exportWanted() bool {
 func (p *pending) exported() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.export, p.hinder = false, ""
+	p.export, p.hinder, p.handed = false, "", nil
+}
+
+// handOn notes that another node was asked for the export. It is over when all
+// ids have been passed since.
+func (p *pending) handOn(swept time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.export, p.handed = false, &swept
 }
 
 // hindered notes why an export did not go on.
@@ -108,10 +117,15 @@ func (p *pending) hindered(why error) {
 	p.hinder = why.Error()
 }
 
-func (p *pending) exporting() (wanted bool, hinder string) {
+// exporting reports whether an export is asked for that is not over, all ids
+// having been passed last at swept.
+func (p *pending) exporting(swept time.Time) (wanted bool, hinder string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.export, p.hinder
+	if p.handed != nil && !p.handed.Equal(swept) {
+		p.handed = nil
+	}
+	return p.export || p.handed != nil, p.hinder
 }
 
 // sighting is a live answer: who carries a number.
