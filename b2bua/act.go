@@ -65,6 +65,7 @@ func (c *conversation) redirect() int {
 		return 503
 	}
 	c.record.handed(call.TransferRedirect, c.decision.Target)
+	c.rings(c.decision.Target)
 	return 0
 }
 
@@ -97,6 +98,7 @@ func (c *conversation) refer(ctx context.Context) int {
 		return code
 	}
 	c.record.handed(call.TransferRefer, c.decision.Target)
+	c.rings(c.decision.Target)
 	c.hangUp(ctx, c.in.Leg, "")
 	return 0
 }

@@ -45,6 +45,15 @@ type Log interface {
 	Add(r call.Record)
 }
 
+// Observer is told of an incoming call while it lasts. It must not block.
+type Observer interface {
+	// Ringing: the call goes to the record's target. It comes again where another
+	// one is rung.
+	Ringing(r call.Record)
+	// Answered: ext talks with the caller.
+	Answered(id string, ext call.Extension)
+}
+
 // Deps are the parts a call reaches. Directory, Mirror, Staff, Prompts and
 // Sticky may be nil: a call then goes on without them.
 type Deps struct {
@@ -54,6 +63,7 @@ type Deps struct {
 	Prompts   Prompts
 	Sticky    StickyBook
 	Log       Log
+	Observer  Observer // nil: nobody is told while a call lasts
 	Recorder  Recorder // nil: nothing is recorded
 	Media     *media.Engine
 	Logger    *slog.Logger

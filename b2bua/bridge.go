@@ -39,6 +39,7 @@ func (c *conversation) bridge(ctx context.Context) int {
 			ring = 0 // nobody comes after: let it ring
 		}
 		var leg *secondLeg
+		c.rings(ext)
 		if leg, code = c.reach(ctx, ext, ring); leg != nil {
 			c.record.handed(call.TransferBridge, leg.place.ext)
 			return c.join(ctx, leg)
@@ -138,6 +139,9 @@ func (c *conversation) join(ctx context.Context, leg *secondLeg) int {
 		return 0
 	}
 	from := time.Now()
+	if o := c.agent.Observer; o != nil && !c.invite.Peer.PBX {
+		o.Answered(c.in.ID(), leg.place.ext)
+	}
 	kept := c.tape(ctx, leg)
 	reason := c.talk(ctx, leg)
 	ext := leg.place.ext

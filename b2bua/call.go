@@ -80,6 +80,13 @@ func (c *conversation) decide() {
 	c.log.Debug("decided", "rule", d.Rule, "target", d.Target, "outcome", d.Outcome, "greeting", d.Greeting)
 }
 
+// rings tells the observer that an incoming call goes to a target.
+func (c *conversation) rings(target call.Extension) {
+	if o := c.agent.Observer; o != nil && !c.invite.Peer.PBX {
+		o.Ringing(c.record.soFar(target))
+	}
+}
+
 // reject answers the caller with a final error.
 func (c *conversation) reject(code int, reason string) {
 	if c.voice.answered {

@@ -1,6 +1,7 @@
 package b2bua
 
 import (
+	"slices"
 	"sync"
 	"time"
 
@@ -118,6 +119,17 @@ func (r *record) talked(ext call.Extension, employee int, from time.Time, kept f
 		Extension: ext, Employee: employee, From: from.In(r.zone), Until: until,
 		Seconds: int(until.Sub(from).Round(time.Second) / time.Second), Recording: recording,
 	})
+}
+
+// soFar is the record of a call that goes on, with a target.
+func (r *record) soFar(target call.Extension) call.Record {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	out := r.r
+	out.Target = target
+	out.Legs, out.Timeline = slices.Clone(out.Legs), slices.Clone(out.Timeline)
+	out.Facts, out.Trace = call.NewDocument(r.facts), call.NewDocument(r.decision.Trace)
+	return out
 }
 
 // end closes the record; cause is why the call's context ended, if it did.

@@ -53,6 +53,8 @@ type Employee struct {
 	Extension Extension `json:"extension,omitempty"`
 	Dismissed bool      `json:"dismissed,omitempty"`
 
+	Phones []Number `json:"-"` // their own numbers; in no record
+
 	StickyMinutes *int `json:"sticky_minutes,omitempty"` // nil: the default window; 0: never sticks
 }
 

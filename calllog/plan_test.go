@@ -26,7 +26,7 @@ func policy() calllog.Policy {
 	return calllog.Policy{
 		Log: true, Leads: true, Missed: calllog.OwnerPlaceholder, Placeholder: 99, Fallback: 1,
 		Employees: map[int]call.Employee{
-			61: {ID: 61, Extension: "201"}, 65: {ID: 65, Extension: "205"}, 66: {ID: 66, Extension: "206", Dismissed: true},
+			61: {ID: 61, Extension: "201"}, 65: {ID: 65, Extension: "205", Phones: []call.Number{"+79165550000"}}, 66: {ID: 66, Extension: "206", Dismissed: true},
 			71: {ID: 71, Extension: "300"}, 72: {ID: 72, Extension: "300"}, 80: {ID: 80, Extension: "800"},
 		},
 		Numbers: call.Numbers{Extensions: call.Ranges{"100-399"}, Queues: call.Ranges{"800-899"}},
@@ -214,6 +214,8 @@ func TestMake(t *testing.T) {
 		}), nil, "a-0 type 2 of +79161234567 line carrier at +0s: 304 for 0s by 99\n"},
 		{"never a lead", incoming("a", missed("extension"), func(r *call.Record) { r.Caller = "+79990000000" }), nil,
 			"a-0 type 2 of +79990000000 line carrier at +0s: 304 for 0s by 99\n"},
+		{"an employee's mobile is never a lead", incoming("a", missed("extension"), func(r *call.Record) { r.Caller = "+79165550000" }), nil,
+			"a-0 type 2 of +79165550000 line carrier at +0s: 304 for 0s by 99\n"},
 		{"a short number is never a lead", incoming("a", missed("extension"), func(r *call.Record) { r.Caller = "0911" }), nil,
 			"a-0 type 2 of 0911 line carrier at +0s: 304 for 0s by 99\n"},
 		{"new caller, no leads wanted", incoming("a", missed("extension")), func(p *calllog.Policy) { p.Leads = false },

@@ -1,6 +1,8 @@
 package calllog
 
 import (
+	"slices"
+
 	"frontdesk/call"
 )
 
@@ -25,9 +27,9 @@ type Policy struct {
 	Placeholder int // employee who owns new leads and what nobody else does; 0: none
 	Fallback    int // employee for what not even a placeholder owns: the webhook's
 
-	Employees map[int]call.Employee // by user id
-	Numbers   call.Numbers          // of the PBX
-	Never     func(call.Number) bool
+	Employees map[int]call.Employee  // by user id
+	Numbers   call.Numbers           // of the PBX
+	Never     func(call.Number) bool // further numbers that never become leads; may be nil
 }
 
 // sits is who has an extension; 0 where nobody, or more than one: no choice
@@ -65,7 +67,16 @@ func (p *Policy) nobody() int {
 	return p.Fallback
 }
 
-// never reports whether a number never becomes a lead.
+// never reports whether a number never becomes a lead: one that is not whole,
+// an employee's own, or one that the site names.
 func (p *Policy) never(n call.Number) bool {
-	return !n.E164() || p.Never != nil && p.Never(n)
+	if !n.E164() || p.Never != nil && p.Never(n) {
+		return true
+	}
+	for _, e := range p.Employees {
+		if slices.Contains(e.Phones, n) {
+			return true
+		}
+	}
+	return false
 }

@@ -161,7 +161,7 @@ const maxPages = 2000
 func (c *Client) users(ctx context.Context, lane Lane, filter map[string]any) (map[int]call.Employee, error) {
 	q := userQuery{
 		Sort: "ID", Order: "ASC", Start: -1,
-		Select: []string{"ID", "ACTIVE", "NAME", "LAST_NAME", "UF_PHONE_INNER"},
+		Select: []string{"ID", "ACTIVE", "NAME", "LAST_NAME", "UF_PHONE_INNER", "PERSONAL_MOBILE", "PERSONAL_PHONE", "WORK_PHONE"},
 	}
 	if f := c.cfg.Fields.Sticky; f != "" {
 		q.Select = append(q.Select, f)
@@ -217,6 +217,11 @@ func (c *Client) employee(raw rawRow) (call.Employee, error) {
 		e.Dismissed = !r.boolean("ACTIVE")
 	}
 	e.Extension = call.Extension(plain(text(raw["UF_PHONE_INNER"])))
+	for _, field := range []string{"PERSONAL_MOBILE", "PERSONAL_PHONE", "WORK_PHONE"} {
+		if n := call.ParseNumber(plain(text(raw[field])), c.cfg.Country); n.E164() && !slices.Contains(e.Phones, n) {
+			e.Phones = append(e.Phones, n)
+		}
+	}
 	if f := c.cfg.Fields.Sticky; f != "" {
 		e.StickyMinutes = r.minutes(f)
 	}

@@ -272,3 +272,18 @@ func parseSet(runes []rune, at int) (c class, length int, f *fault) {
 	}
 	return 0, 0, &fault{message: "[ is not closed by ]", offset: at}
 }
+
+// exact reports whether p stands for single numbers only.
+func (p pattern) exact() bool {
+	for _, m := range p.masks {
+		if m.open {
+			return false
+		}
+		for _, c := range m.classes {
+			if _, one := c.literal(); !one {
+				return false
+			}
+		}
+	}
+	return true
+}

@@ -17,8 +17,9 @@ type Plan struct {
 	zone        *time.Location
 	rules       []rule
 	blocked     []pattern
-	blockedGoOn bool // blocked callers go to the rule's default
-	closedLeads bool // closed leads count
+	never       []pattern // callers who never become leads
+	blockedGoOn bool      // blocked callers go to the rule's default
+	closedLeads bool      // closed leads count
 	digits      DigitsSource
 	sticky      bool
 	diverts     bool     // some rule looks at who takes no calls
@@ -58,6 +59,12 @@ func (l list) match(n call.Number) (string, bool) {
 	return "", false
 }
 
+// holds reports whether n matches a pattern.
+func (l list) holds(n call.Number) bool {
+	_, ok := l.match(n)
+	return ok
+}
+
 // Compile makes a plan of src and tells all its problems at once. The plan is
 // nil if any of them is more than a warning.
 func Compile(src Source) (*Plan, []Problem) {
@@ -72,6 +79,7 @@ func Compile(src Source) (*Plan, []Problem) {
 	c.settings()
 	c.compileSchedules()
 	plan.blocked = c.patterns("blocked.callers", src.Blocked.Callers).patterns
+	plan.never = c.patterns("crm.leads.never_for", src.Never).patterns
 	for i, r := range src.Rules {
 		plan.rules = append(plan.rules, c.rule(i, r))
 	}
@@ -89,6 +97,22 @@ func Compile(src Source) (*Plan, []Problem) {
 // Fields are the codes of the entities' fields that the rules' `when` name, each
 // once and in order: the CRM must be asked for them.
 func (p *Plan) Fields() []string { return slices.Clone(p.fields) }
+
+// NeverLead reports whether a caller never becomes a lead: by the patterns of
+// Source.Never, or since the number is one that a rule names as called.
+func (p *Plan) NeverLead(n call.Number) bool {
+	if (list{patterns: p.never}).holds(n) {
+		return true
+	}
+	for _, r := range p.rules {
+		for _, did := range r.did.patterns {
+			if did.exact() && did.matches(n) {
+				return true
+			}
+		}
+	}
+	return false
+}
 
 // Diverts reports whether deciding looks at Facts.Unavailable.
 func (p *Plan) Diverts() bool { return p.diverts }

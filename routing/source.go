@@ -17,7 +17,8 @@ type Source struct {
 	Numbers   call.Numbers // what exists on the PBX, for lint; the zero value: not known yet
 	Leads     string       // what closed leads are good for: "ignore" (also when empty) or "use"
 	Digits    DigitsSource
-	Sticky    bool // whether sticky bindings are looked at
+	Never     []string // patterns of callers who never become leads
+	Sticky    bool     // whether sticky bindings are looked at
 }
 
 // RuleSource is one rule. A condition left out holds for every call.

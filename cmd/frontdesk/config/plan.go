@@ -25,6 +25,7 @@ func Dialplan(c *Config, numbers call.Numbers) routing.Source {
 	src := routing.Source{
 		Country: c.Country, Zone: c.Zone, Numbers: numbers,
 		Schedules: map[string]routing.ScheduleSource{},
+		Never:     c.CRM.Leads.NeverFor,
 		Blocked:   routing.BlockedSource{Callers: c.Blocked.Callers, Action: c.Blocked.Action},
 		Leads:     c.CRM.Leads.Closed,
 		Digits:    routing.DigitsSource{Max: c.Digits.Max, End: c.Digits.End},
