@@ -362,7 +362,7 @@ func TestMirrorStatusOfANodeThatFollows(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		p, s := newPortal(crmtest.Options{}), newMemory()
 		populate(p, 600)
-		a, b := newNode(t, p, s, "a"), newNode(t, p, s, "b")
+		a, b := newFeeder(t, p, s, "a"), newFeeder(t, p, s, "b")
 		runMirror(t, a.Mirror)
 		later(time.Second)
 		runMirror(t, b.Mirror)

@@ -14,6 +14,11 @@
 // the request goes on for a few seconds, so that a late answer may still serve
 // the next call.
 //
+// What is written, calls above all, is written once by whoever heeds the verdicts
+// on errors: an ambiguous one may have been executed and is looked for first, a
+// refused one never will be, a denied one waits for somebody. As whom it is
+// written is a Voice's matter. Nodes that share a store share the limit.
+//
 // Employees are kept in memory and refreshed by Run; an empty or broken answer
 // never replaces them. The webhook's secret is in no error, log or metric.
 package crm

@@ -5,8 +5,11 @@
 // typed API or through REST itself, and is an http.Handler. It cuts a search at
 // twenty hits, drops empty filters, gives ids as strings and empty objects as
 // [], expands $result references the way PHP does, and knows the 30-minute rule
-// of call ids. Faults make it slow, silent, broken or gone; they are set in Go
-// or, so that an engineer may turn them with curl, under /_sandbox/fault.
+// of call ids. What calls leave behind is kept to be looked at: activities,
+// tasks, comments, the owners of leads, and the recordings on the drive. Faults
+// make it slow, silent, broken or gone, before or after it executed a request;
+// they are set in Go, by a script for each request, or, so that an engineer may
+// turn them with curl, under /_sandbox/fault.
 // Applications renew their tokens at /oauth/token/, events are posted to
 // outbound webhooks or kept for who polls them, and limits of requests and of
 // execution time can be switched on.
