@@ -53,6 +53,27 @@ func (s *Server) getCall(w http.ResponseWriter, r *http.Request) {
 	s.reply(w, http.StatusOK, rec)
 }
 
+func (s *Server) retryCall(w http.ResponseWriter, r *http.Request) {
+	id, step := r.PathValue("id"), r.URL.Query().Get("step")
+	switch {
+	case len(id) > maxID:
+		s.fail(w, http.StatusNotFound, ErrNotFound.Error())
+		return
+	case len(step) > maxField:
+		s.fail(w, http.StatusBadRequest, "step: there is no such step")
+		return
+	case s.cfg.Retrier == nil:
+		s.fail(w, http.StatusBadRequest, "calls are not logged in a CRM")
+		return
+	}
+	n, err := s.cfg.Retrier.Retry(r.Context(), id, step)
+	if err != nil {
+		s.failWith(w, "retry the steps of a call", err)
+		return
+	}
+	s.reply(w, http.StatusOK, map[string]int{"retried": n})
+}
+
 // filter reads the parameters of a list. A parameter that does not exist is an
 // error: a misspelt filter would show everything.
 func filter(q url.Values) (Filter, error) {
@@ -77,10 +98,14 @@ func (f *Filter) set(name, value string) error {
 			return fmt.Errorf("limit: %q is not between 1 and %d", clip(value), maxLimit)
 		}
 	case "since":
-		// A plus that was not escaped has become a space.
-		f.Since, err = time.Parse(time.RFC3339, strings.ReplaceAll(value, " ", "+"))
+		f.Since, err = moment(value)
 		if err != nil {
 			return fmt.Errorf("since: %q is no RFC 3339 time, such as 2026-03-01T12:00:00+03:00", clip(value))
+		}
+	case "until":
+		f.Until, err = moment(value)
+		if err != nil {
+			return fmt.Errorf("until: %q is no RFC 3339 time, such as 2026-03-01T12:00:00+03:00", clip(value))
 		}
 	case "outcome":
 		f.Outcome = call.Outcome(value)
@@ -96,9 +121,14 @@ func (f *Filter) set(name, value string) error {
 	case "cursor":
 		f.Cursor = value
 	default:
-		return fmt.Errorf("there is no parameter %q; there are limit, since, outcome, caller and cursor", clip(name))
+		return fmt.Errorf("there is no parameter %q; there are limit, since, until, outcome, caller and cursor", clip(name))
 	}
 	return nil
+}
+
+// moment reads a time. A plus that was not escaped has become a space.
+func moment(value string) (time.Time, error) {
+	return time.Parse(time.RFC3339, strings.ReplaceAll(value, " ", "+"))
 }
 
 // clip shortens what a client sent before it is shown back.

@@ -1,14 +1,10 @@
 package web
 
 import (
-	"cmp"
 	"context"
-	"encoding/base64"
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
-	"time"
 
 	"frontdesk/call"
 )
@@ -18,9 +14,9 @@ import (
 type Ring struct {
 	most int
 
-	mu      sync.RWMutex
-	records []*call.Record // oldest first, none of them ever changed
-	byID    map[string]*call.Record
+	mu   sync.RWMutex
+	kept []*call.Record // oldest first, none of them ever changed
+	byID map[string]*call.Record
 }
 
 // NewRing makes a ring of n records, at least one.
@@ -34,46 +30,55 @@ func (g *Ring) Add(r call.Record) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if old, ok := g.byID[r.ID]; ok {
-		i, _ := g.find(positionOf(old))
-		g.records = slices.Delete(g.records, i, i+1)
+		i, _ := g.find(call.PositionOf(old))
+		g.kept = slices.Delete(g.kept, i, i+1)
 	}
-	i, _ := g.find(positionOf(&r)) // near the end: calls are added in about the order of their start
-	g.records = slices.Insert(g.records, i, &r)
+	i, _ := g.find(call.PositionOf(&r)) // near the end: calls are added in about the order of their start
+	g.kept = slices.Insert(g.kept, i, &r)
 	g.byID[r.ID] = &r
-	if len(g.records) > g.most {
-		delete(g.byID, g.records[0].ID)
-		g.records[0] = nil // the array lives on
-		g.records = g.records[1:]
+	if len(g.kept) > g.most {
+		delete(g.byID, g.kept[0].ID)
+		g.kept[0] = nil // the array lives on
+		g.kept = g.kept[1:]
 	}
 }
 
 // List gives the records that match f, newest first by their start.
 func (g *Ring) List(_ context.Context, f Filter) (Page, error) {
+	sel, err := f.selection()
+	if err != nil {
+		return Page{}, err
+	}
+	sel.Limit++
+	return pageOf(g.records(sel), f.Limit), nil
+}
+
+// records are those that sel wants, newest first.
+func (g *Ring) records(sel call.Selection) []call.Record {
 	g.mu.RLock()
 	defer g.mu.RUnlock()
-	end := len(g.records)
-	if f.Cursor != "" {
-		p, err := parseCursor(f.Cursor)
-		if err != nil {
-			return Page{}, err
-		}
-		end, _ = g.find(p)
+	end := len(g.kept)
+	if !sel.After.IsZero() {
+		end, _ = g.find(sel.After)
 	}
-	page := Page{Calls: []call.Record{}}
-	for _, r := range slices.Backward(g.records[:end]) {
-		if r.Started.Before(f.Since) {
+	out := []call.Record{}
+	for _, r := range slices.Backward(g.kept[:end]) {
+		if r.Started.Before(sel.Since) || len(out) == sel.Limit {
 			break
 		}
-		if !f.matches(r) {
-			continue
+		if sel.Matches(r) {
+			out = append(out, *r)
 		}
-		if len(page.Calls) == f.Limit { // one more is there
-			page.Next = positionOf(&page.Calls[len(page.Calls)-1]).cursor()
-			break
-		}
-		page.Calls = append(page.Calls, *r)
 	}
-	return page, nil
+	return out
+}
+
+// has reports whether a call is in memory.
+func (g *Ring) has(id string) bool {
+	g.mu.RLock()
+	defer g.mu.RUnlock()
+	_, ok := g.byID[id]
+	return ok
 }
 
 // Get gives one record, or ErrNotFound.
@@ -87,45 +92,22 @@ func (g *Ring) Get(_ context.Context, id string) (call.Record, error) {
 	return *r, nil
 }
 
-func (f Filter) matches(r *call.Record) bool {
-	return (f.Outcome == "" || f.Outcome == r.Outcome) &&
-		(f.Caller == "" || f.Caller.Digits() == r.Caller.Digits())
+// selection reads the cursor of f.
+func (f Filter) selection() (call.Selection, error) {
+	sel := call.Selection{Limit: f.Limit, Since: f.Since, Until: f.Until, Outcome: f.Outcome, Caller: f.Caller}
+	if f.Cursor == "" {
+		return sel, nil
+	}
+	var err error
+	if sel.After, err = call.ParseCursor(f.Cursor); err != nil {
+		return sel, fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	return sel, nil
 }
 
 // find is where p is, or belongs, in the records.
-func (g *Ring) find(p position) (int, bool) {
-	return slices.BinarySearchFunc(g.records, p, func(r *call.Record, p position) int {
-		return positionOf(r).compare(p)
+func (g *Ring) find(p call.Position) (int, bool) {
+	return slices.BinarySearchFunc(g.kept, p, func(r *call.Record, p call.Position) int {
+		return call.PositionOf(r).Compare(p)
 	})
-}
-
-// position is a record's place in the order of calls. A cursor is a position,
-// so that it holds while calls come and go.
-type position struct {
-	started time.Time
-	id      string
-}
-
-// positionOf leaves the monotonic clock out, which a cursor cannot carry.
-func positionOf(r *call.Record) position { return position{r.Started.Round(0), r.ID} }
-
-func (p position) compare(o position) int {
-	return cmp.Or(p.started.Compare(o.started), cmp.Compare(p.id, o.id))
-}
-
-func (p position) cursor() string {
-	return base64.RawURLEncoding.EncodeToString([]byte(p.started.Format(time.RFC3339Nano) + " " + p.id))
-}
-
-func parseCursor(s string) (position, error) {
-	b, err := base64.RawURLEncoding.DecodeString(s)
-	if err != nil {
-		return position{}, fmt.Errorf("%w: cursor: it is none of ours", ErrInvalid)
-	}
-	stamp, id, _ := strings.Cut(string(b), " ")
-	at, err := time.Parse(time.RFC3339Nano, stamp)
-	if err != nil {
-		return position{}, fmt.Errorf("%w: cursor: it is none of ours", ErrInvalid)
-	}
-	return position{at, id}, nil
 }

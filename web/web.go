@@ -51,10 +51,18 @@ type Calls interface {
 	Get(ctx context.Context, id string) (call.Record, error)
 }
 
+// Retrier has steps of logging a call in the CRM tried again, at once.
+type Retrier interface {
+	// Retry gives how many steps of a call are tried again: those named step that
+	// are not done, or all of them for "". ErrNotFound: there is no such call.
+	Retry(ctx context.Context, id, step string) (int, error)
+}
+
 // Filter says which records are wanted. Its zero fields ask for nothing.
 type Filter struct {
 	Limit   int       // how many at most, above 0
 	Since   time.Time // started then or later
+	Until   time.Time // started before
 	Outcome call.Outcome
 	Caller  call.Number // compared without the plus
 	Cursor  string      // Next of the page before
@@ -106,6 +114,7 @@ type Config struct {
 	Reloader  Reloader
 	Health    Health
 	Tools     Tools
+	Retrier   Retrier // nil: nothing is owed to the CRM
 
 	// Hooks are handlers of others by their path. They take POST from
 	// everywhere and know by themselves whom to believe.
@@ -193,6 +202,7 @@ func (s *Server) routes() []route {
 		{"GET", "/metrics", false, metrics.ServeHTTP},
 		{"GET", "/api/v1/calls", false, s.listCalls},
 		{"GET", "/api/v1/calls/{id}", false, s.getCall},
+		{"POST", "/api/v1/calls/{id}/retry", false, s.retryCall},
 		{"POST", "/api/v1/explain", false, s.explain},
 		{"POST", "/api/v1/reload", false, s.reload},
 		{"GET", "/api/v1/instance", false, s.instance},
