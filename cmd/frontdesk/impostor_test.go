@@ -128,3 +128,29 @@ func TestHostileTextsOfThePortal(t *testing.T) {
 		}
 	}
 }
+
+// Every command stops at a bad configuration, and says where it is bad.
+func TestCommandsWithABadConfiguration(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, "nonsense: true")
+	for _, args := range [][]string{
+		{"check"}, {"check", "--json"}, {"serve"}, {"explain", "--to", "112"}, {"bitrix24", "setup"}, {"bitrix24", "check"}, {"bitrix24", "lint", "--json"},
+		{"mirror", "export"}, {"tts", "render"}, {"backup", "copy.db"},
+	} {
+		out, stderr, code := d.run(t, args...)
+		said := stderr
+		if args[0] == "check" {
+			said = out
+		} else if out != "" {
+			t.Errorf("%s: printed %q", args, out)
+		}
+		if code != exitConfig || !strings.Contains(said, "nonsense") {
+			t.Errorf("%s: exit %d, %q, %q", args, code, out, stderr)
+		}
+	}
+	for _, args := range [][]string{{"bitrix24", "lint", "extra"}, {"bitrix24", "setup", "--wet"}, {"explain", "--to", "112", "--at", "noon"}} {
+		if _, stderr, code := newDesk(t, "").run(t, args...); code != exitConfig || stderr == "" {
+			t.Errorf("%s: exit %d, %q", args, code, stderr)
+		}
+	}
+}
