@@ -49,7 +49,7 @@ func withPortal(cmd *cobra.Command, o *options, tokens bool, do func(ctx context
 	if s.standing == ours {
 		return finding(do(cmd.Context(), s))
 	}
-	tools := portalTools{config: func() *config.Config { return cfg }}
+	tools := portalTools{config: func() *config.Config { return cfg }, numbers: newExchange(cfg, slog.New(slog.DiscardHandler)).known}
 	if tokens || cfg.CRM.Bitrix24.Webhook.Reveal() != "" {
 		client, end, err := openPortal(cmd.Context(), cfg, slog.New(slog.DiscardHandler))
 		if err != nil {

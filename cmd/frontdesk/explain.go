@@ -93,7 +93,11 @@ func explainAlone(ctx context.Context, cfg *config.Config, q web.Query) (routing
 		return routing.Decision{}, err
 	}
 	defer end()
-	settings, err := newSettings(cfg, newNumbers(cfg), b2bua.NewNodes(cfg.PBX.SIP, quiet))
+	settings, err := newSettings(cfg, b2bua.NewNodes(cfg.PBX.SIP, quiet))
+	if err != nil {
+		return routing.Decision{}, err
+	}
+	x, err := askExchange(ctx, cfg, quiet)
 	if err != nil {
 		return routing.Decision{}, err
 	}
@@ -101,7 +105,7 @@ func explainAlone(ctx context.Context, cfg *config.Config, q web.Query) (routing
 	if portal != nil {
 		deps.Directory, deps.Staff = portal, portal
 	}
-	return decide(ctx, b2bua.NewAgent(deps, settings), cfg, q), nil
+	return decide(ctx, b2bua.NewAgent(deps, x.equip(settings)), cfg, q), nil
 }
 
 // decide has an agent decide a call that is not made. Where there is one trunk

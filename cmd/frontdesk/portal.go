@@ -19,7 +19,7 @@ const noPortal = "no portal is configured: set crm.bitrix24.webhook or crm.bitri
 func (s *system) tools() web.Tools {
 	return web.Tools{
 		Identifier: s,
-		Portal:     portalTools{config: func() *config.Config { return s.live.Load().cfg }, client: s.crm},
+		Portal:     portalTools{config: func() *config.Config { return s.live.Load().cfg }, client: s.crm, numbers: s.pbx.known},
 		Mirror:     mirrorTools{s.mirror},
 		Phonebook:  s.contacts,
 	}
@@ -31,8 +31,9 @@ func (s *system) Identity() web.Identity { return identity(s.live.Load().cfg, s.
 // portalTools takes care of the portal: within serve for whoever asks its API,
 // else for one command.
 type portalTools struct {
-	config func() *config.Config
-	client *crm.Client // nil: none
+	config  func() *config.Config
+	client  *crm.Client         // nil: none
+	numbers func() call.Numbers // of the PBX; none where they are not certain
 }
 
 // Check tries every credential. Where the client does without the application
@@ -99,10 +100,7 @@ func (p portalTools) Lint(ctx context.Context, progress func(web.Progress)) ([]r
 		return nil, fmt.Errorf("%w: %s", web.ErrNotHere, noPortal)
 	}
 	cfg := p.config()
-	s := routing.Snapshot{At: time.Now(), Numbers: newNumbers(cfg)()}
-	if cfg.PBX.XAPI != nil {
-		s.Numbers = call.Numbers{} // the file does not know them
-	}
+	s := routing.Snapshot{At: time.Now(), Numbers: p.numbers()}
 	if err := p.client.LoadEmployees(ctx); err != nil {
 		return nil, portalError(err)
 	}

@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"frontdesk/b2bua"
-	"frontdesk/call"
 	"frontdesk/cmd/frontdesk/config"
 	"frontdesk/crm"
 	"frontdesk/media/sdp"
@@ -24,11 +23,11 @@ import (
 const promptWait = 300 * time.Millisecond
 
 // newSettings is what a configuration says of calls.
-func newSettings(cfg *config.Config, numbers func() call.Numbers, nodes *b2bua.Nodes) (*b2bua.Settings, error) {
+func newSettings(cfg *config.Config, nodes *b2bua.Nodes) (*b2bua.Settings, error) {
 	s := &b2bua.Settings{
 		Plan: cfg.Plan, Trunks: make(map[string]b2bua.Trunk, len(cfg.Trunks)),
 		PBX: b2bua.PBX{
-			Nodes: nodes, Ring: cfg.PBX.Ring, Failover: cfg.PBX.Failover, Numbers: numbers,
+			Nodes: nodes, Ring: cfg.PBX.Ring, Failover: cfg.PBX.Failover,
 		},
 		Country: cfg.Country, Zone: cfg.Zone, Deadline: cfg.CRM.Deadline,
 		Greeting: b2bua.Greeting{
@@ -69,12 +68,6 @@ func credentials(t config.Trunk) *sip.Credentials {
 		return &sip.Credentials{User: t.Register.User, Password: t.Register.Password.Reveal()}
 	}
 	return nil
-}
-
-// newNumbers are the PBX's numbers as the configuration lists them.
-func newNumbers(cfg *config.Config) func() call.Numbers {
-	n := call.Numbers{Extensions: cfg.PBX.Extensions, Queues: cfg.PBX.Queues}
-	return func() call.Numbers { return n }
 }
 
 // newDirectory is the portal's client; nil where no webhook is configured.

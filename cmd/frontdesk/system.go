@@ -19,7 +19,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"frontdesk/b2bua"
-	"frontdesk/call"
 	"frontdesk/cmd/frontdesk/config"
 	"frontdesk/crm"
 	"frontdesk/media"
@@ -39,6 +38,7 @@ type system struct {
 	signalling
 	media   *media.Engine
 	crm     *crm.Client // nil without a portal
+	pbx     *exchange
 	prompts *tts.Store[*media.Clip]
 	agent   *b2bua.Agent
 	web     *web.Server
@@ -94,10 +94,11 @@ func (s *system) build(ctx context.Context, cfg *config.Config, st *store.Store,
 		return err
 	}
 	s.state.load(ctx, s.log)
+	s.pbx.load(ctx)
 	if s.prompts, err = newPrompts(ctx, cfg, s.log); err != nil {
 		return err
 	}
-	settings, err := newSettings(cfg, newNumbers(cfg), nodes)
+	settings, err := newSettings(cfg, nodes)
 	if err != nil {
 		return err
 	}
@@ -106,7 +107,7 @@ func (s *system) build(ctx context.Context, cfg *config.Config, st *store.Store,
 		deps.Directory, deps.Staff = s.crm, s.crm
 	}
 	s.state.deps(&deps, cfg)
-	s.agent = b2bua.NewAgent(deps, settings)
+	s.agent = b2bua.NewAgent(deps, s.pbx.equip(settings))
 	s.accounting.calls(s.agent.Passing)
 	if err := s.signal(ctx, cfg, listeners, tap); err != nil {
 		return err
@@ -121,8 +122,11 @@ func (s *system) remember(ctx context.Context, cfg *config.Config, st *store.Sto
 	if s.crm, err = newPortal(cfg, st, s.log); err != nil {
 		return err
 	}
-	numbers := func() call.Numbers { return newNumbers(s.live.Load().cfg)() }
-	s.state, err = newState(ctx, cfg, st, s.crm, numbers, s.log)
+	s.pbx = newExchange(cfg, s.log)
+	s.state, err = newState(ctx, cfg, st, s.crm, s.pbx.numbers, s.log)
+	if err == nil {
+		s.pbx.connect(s.contacts.xapi, st, nil)
+	}
 	return err
 }
 
@@ -197,7 +201,7 @@ func (s *system) newWeb(ctx context.Context, cfg *config.Config) (*web.Server, e
 	registry := prometheus.NewRegistry()
 	sets := [][]prometheus.Collector{
 		{collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{})},
-		registered(s.accounts), s.agent.Collectors(), s.stack.Collectors(), s.media.Collectors(), s.prompts.Collectors(), s.state.collectors(), s.collectors(),
+		registered(s.accounts), s.agent.Collectors(), s.stack.Collectors(), s.media.Collectors(), s.prompts.Collectors(), s.state.collectors(), s.pbx.collectors(), s.collectors(),
 	}
 	if s.crm != nil {
 		sets = append(sets, s.crm.Collectors())
@@ -247,6 +251,7 @@ func (s *system) Run(ctx context.Context) error {
 		g.Go(func() error { return r.Run(ctx) })
 	}
 	s.state.run(ctx, g)
+	s.pbx.run(ctx, g)
 	if s.crm == nil {
 		s.ready.Store(true)
 	} else {
@@ -323,7 +328,7 @@ func (s *system) adopt(ctx context.Context, cfg *config.Config) error {
 	if !sameNodes(cfg.PBX.SIP, old.cfg.PBX.SIP) {
 		nodes = b2bua.NewNodes(cfg.PBX.SIP, s.log)
 	}
-	settings, err := newSettings(cfg, newNumbers(cfg), nodes)
+	settings, err := newSettings(cfg, nodes)
 	if err != nil {
 		return err
 	}
@@ -331,7 +336,8 @@ func (s *system) adopt(ctx context.Context, cfg *config.Config) error {
 		return err
 	}
 	s.accounting.peers(peers)
-	s.agent.Reload(settings)
+	s.pbx.cfg.Store(cfg)
+	s.agent.Reload(s.pbx.equip(settings))
 	s.book.SetWindow(cfg.Sticky.Time)
 	s.web.SetToken(cfg.HTTP.Token.Reveal())
 	s.live.Store(&live{cfg: cfg, nodes: nodes})

@@ -14,7 +14,6 @@ func (c *checker) later() {
 		{"calllog.enabled", c.CallLog.Enabled},
 		{"calllog.tasks", c.CallLog.Tasks},
 		{"recordings.mode", c.Recordings.Mode != "off"},
-		{"pbx.xapi", !c.Phonebook.Sync},
 	} {
 		if f.on && written(f.path) {
 			c.warnAt(f.path, f.path+" is read but has no effect in this version", "")

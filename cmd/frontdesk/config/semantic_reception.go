@@ -36,6 +36,12 @@ var languageTag = regexp.MustCompile(`^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*$`)
 func (c *checker) reception() {
 	c.greeting()
 	c.digits()
+	for i, r := range c.Rules {
+		if r.OnUnavailable != "" && c.PBX.XAPI == nil {
+			at := fmt.Sprintf("rules[%d].on_unavailable", i)
+			c.warnAt(at, at+" has no effect without pbx.xapi: nothing tells who takes no calls", "")
+		}
+	}
 }
 
 func (c *checker) greeting() {
