@@ -15,6 +15,7 @@ import (
 
 	"frontdesk/b2bua"
 	"frontdesk/call"
+	"frontdesk/calllog"
 	"frontdesk/cmd/frontdesk/config"
 	"frontdesk/crm"
 	"frontdesk/staff"
@@ -24,6 +25,10 @@ import (
 
 // recordsKept is how many of the last calls the API shows.
 const recordsKept = 1000
+
+// callWorkers is how many calls are logged in the CRM at a time: more than the
+// portal's limit lets through only wait for it.
+const callWorkers = 4
 
 // state is what outlives a call, and who feeds it: the last records, the
 // database, the sticky bindings, the mirror of the portal, and the care of
@@ -39,13 +44,14 @@ type state struct {
 
 	contacts   contacts
 	accounting *accounting // nil where the PBX says nothing of calls
+	calls      *callLog
 }
 
 // openStore opens the database. One that cannot be opened now keeps nobody from
 // calling: it is taken in use when it can be.
 func openStore(ctx context.Context, cfg *config.Config, log *slog.Logger) (*store.Store, error) {
 	st, err := store.Open(ctx, cfg.Store.Reveal(), store.Options{
-		Logger: log, Node: nodeName(), Patient: true, Queues: map[string]int{refreshJob: refreshQueue},
+		Logger: log, Node: nodeName(), Patient: true, Queues: map[string]int{refreshJob: refreshQueue, calllog.Queue: callWorkers},
 	})
 	if err != nil {
 		return nil, fmt.Errorf("store: %w", err)
@@ -65,7 +71,7 @@ func nodeName() string {
 // newState makes what is kept, over an open store. numbers are those of the PBX
 // as the last reload gave them.
 func newState(ctx context.Context, cfg *config.Config, st *store.Store, client *crm.Client, numbers func() call.Numbers, log *slog.Logger) (*state, error) {
-	s := &state{ring: web.NewRing(recordsKept), store: st}
+	s := &state{ring: web.NewRing(recordsKept), store: st, calls: newCallLog(cfg, st, client, numbers, log)}
 	employees := func() map[int]call.Employee { return nil }
 	if client != nil {
 		employees = client.Employees
@@ -129,7 +135,7 @@ func newExpirer(cfg *config.Config, st *store.Store, client *crm.Client, log *sl
 
 // deps gives the calls what they read of the state.
 func (s *state) deps(d *b2bua.Deps, cfg *config.Config) {
-	d.Sticky, d.Log = s.book, ended{s}
+	d.Sticky, d.Log, d.Observer = s.book, ended{s}, s.calls.observes()
 	if s.mirror == nil {
 		return
 	}
@@ -165,6 +171,7 @@ func (s *state) run(ctx context.Context, g *errgroup.Group) {
 	if s.share != nil {
 		g.Go(func() error { return s.share.Run(ctx) })
 	}
+	s.calls.run(ctx, g)
 	s.contacts.run(ctx, g)
 	s.accounting.run(ctx, g)
 }
@@ -180,7 +187,7 @@ func (s *state) collectors() []prometheus.Collector {
 	if s.share != nil {
 		out = append(out, s.share.Collectors()...)
 	}
-	return slices.Concat(out, s.contacts.collectors(), s.accounting.collectors())
+	return slices.Concat(out, s.calls.Collectors(), s.contacts.collectors(), s.accounting.collectors())
 }
 
 // ended hands every record on: to the list of the last calls, to the book, the
@@ -192,9 +199,11 @@ type ended struct{ state *state }
 // Whoever sees the record in the list sees its effect on stickiness too.
 func (e ended) Add(r call.Record) {
 	e.state.show(r)
-	if !e.state.accounting.own(r) {
-		e.state.settled(r)
+	if e.state.accounting.own(r) {
+		e.state.calls.Keep(r)
+		return
 	}
+	e.state.settled(r)
 }
 
 // show is what happens at once.
@@ -207,5 +216,6 @@ func (s *state) show(r call.Record) {
 // more is known, with the same id.
 func (s *state) settled(r call.Record) {
 	s.show(r)
+	s.calls.Ended(r)
 	s.contacts.ended(r)
 }

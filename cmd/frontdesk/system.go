@@ -216,7 +216,7 @@ func (s *system) newWeb(ctx context.Context, cfg *config.Config) (*web.Server, e
 	}
 	server, err := web.New(web.Config{
 		Listener: l, Token: cfg.HTTP.Token.Reveal(), Version: version(), Logger: s.log, Metrics: registry,
-		Calls: s.ring, Explainer: s, Reloader: s, Health: s, Tools: s.tools(), Hooks: s.state.hooks(cfg, s.crm),
+		Calls: web.NewHistory(s.ring, archive{s.store}, s.log), Retrier: s.calls, Explainer: s, Reloader: s, Health: s, Tools: s.tools(), Hooks: s.state.hooks(cfg, s.crm),
 	})
 	if err != nil {
 		return nil, errors.Join(err, l.Close())
@@ -339,6 +339,7 @@ func (s *system) adopt(ctx context.Context, cfg *config.Config) error {
 	s.pbx.cfg.Store(cfg)
 	s.agent.Reload(s.pbx.equip(settings))
 	s.book.SetWindow(cfg.Sticky.Time)
+	s.calls.cfg.Store(cfg)
 	s.web.SetToken(cfg.HTTP.Token.Reveal())
 	s.live.Store(&live{cfg: cfg, nodes: nodes})
 	if nodes != old.nodes {
