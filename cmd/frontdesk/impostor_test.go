@@ -60,7 +60,7 @@ func TestAnotherServerAtTheAddress(t *testing.T) {
 		"another frontdesk":  {says(`{"product":"frontdesk","version":"1","config":"/etc/other\u202e.yaml","sum":"00"}`), `runs by /etc/other\u202e.yaml`},
 		"something else":     {says(`<html>`), "runs by another configuration"},
 		"an older frontdesk": {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(404) }, "runs by another configuration"},
-		"one that redirects": {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "http://evil.example/", 307) }, "runs by another configuration"},
+		"one that redirects": {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "http://evil.example/", http.StatusTemporaryRedirect) }, "runs by another configuration"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
