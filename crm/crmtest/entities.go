@@ -239,6 +239,16 @@ func normalise(s string) string {
 	return digits
 }
 
+// matchCode is normalise, remembered. mu is held.
+func (p *Portal) matchCode(s string) string {
+	code, known := p.codes[s]
+	if !known {
+		code = normalise(s)
+		p.codes[s] = code
+	}
+	return code
+}
+
 // findCap is where a search by number is cut.
 const findCap = 20
 
@@ -279,14 +289,16 @@ func findByComm(p *Portal, c invocation) (answer, *Failure) {
 
 // carriers are the ids of a kind whose numbers match, cut at the cap.
 func (p *Portal) carriers(k call.Kind, keys map[string]bool) []any {
+	var found []int
+	for id, e := range p.entities[k] {
+		if slices.ContainsFunc(e.phones, func(ph phone) bool { return keys[p.matchCode(ph.value)] }) {
+			found = append(found, id)
+		}
+	}
+	slices.Sort(found)
 	var ids []any
-	for _, e := range p.sorted(k) {
-		if slices.ContainsFunc(e.phones, func(ph phone) bool { return keys[normalise(ph.value)] }) {
-			ids = append(ids, e.id)
-		}
-		if len(ids) == findCap {
-			break
-		}
+	for _, id := range found[:min(len(found), findCap)] {
+		ids = append(ids, id)
 	}
 	return ids
 }

@@ -68,6 +68,7 @@ type data struct {
 	rights      rights
 	noLeads     bool
 	nextID      int
+	codes       map[string]string // match codes of numbers as typed
 	work        work
 	drive       drive
 }
@@ -121,12 +122,12 @@ func New(o Options) *Portal {
 				call.KindContact: {}, call.KindCompany: {}, call.KindLead: {},
 			},
 			users: map[int]User{}, departments: map[int]Department{},
-			userFields: map[string]map[string]UserField{}, nextID: 1000,
+			userFields: map[string]map[string]UserField{}, nextID: 1000, codes: map[string]string{},
 			work:  work{activities: map[int]*Activity{}, readers: map[int]bool{}},
 			drive: drive{files: map[int]File{}, folders: map[string]int{}},
 		},
 		calls: calls{
-			live: map[string]*Call{}, finished: map[string]*Call{}, app: map[string]string{}, uploads: map[string]upload{},
+			live: map[string]*Call{}, finished: map[string]*Call{}, app: map[string]string{}, alike: map[string][]string{}, uploads: map[string]upload{},
 		},
 	}
 	p.AddUser(User{ID: o.User, FirstName: "Admin"})
@@ -242,16 +243,25 @@ type recorded struct {
 	watchers []chan<- Request
 }
 
-// kept bounds the recorded requests, and keptBody what is kept of each.
+// kept bounds the recorded requests, and keptBody what is kept of those that
+// carry files.
 const (
 	kept     = 10000
-	keptBody = 64 << 10
+	keptBody = 4 << 10
 )
+
+func carriesFiles(method string) bool {
+	switch strings.ToLower(method) {
+	case uploadMethod, "telephony.externalcall.attachrecord", "crm.activity.add":
+		return true
+	}
+	return false
+}
 
 func (p *Portal) record(r Request) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if len(r.Body) > keptBody {
+	if len(r.Body) > keptBody && carriesFiles(r.Method) {
 		r.Body = bytes.Clone(r.Body[:keptBody])
 	}
 	rec := &p.recorded

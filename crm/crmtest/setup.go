@@ -97,6 +97,8 @@ func (p *Portal) scoped(name string, c invocation) *Failure {
 		want = "user.userfield"
 	case want == "tasks":
 		want = "task"
+	case want == "voximplant":
+		want = "telephony"
 	}
 	if !slices.Contains(allScopes(), want) || slices.Contains(scopes, want) {
 		return nil

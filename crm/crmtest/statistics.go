@@ -35,10 +35,23 @@ func (c *Call) statistic() map[string]any {
 	return out
 }
 
+// exact is the one text that a field must have; "": there is none.
+func (l listing) exact(field string) string {
+	for _, c := range l.conditions {
+		if _, many := elements(c.want); c.field == field && !many {
+			return str(c.want)
+		}
+	}
+	return ""
+}
+
 func statistics(p *Portal, c invocation) (answer, *Failure) {
 	l := c.listing()
 	all := slices.SortedFunc(maps.Values(p.calls.finished), func(a, b *Call) int { return a.Row - b.Row })
 	rows := slices.DeleteFunc(all, func(call *Call) bool {
+		if id := l.exact("EXTERNAL_CALL_ID"); id != "" && id != call.ExternalID {
+			return true // most, without making their rows
+		}
 		row := call.statistic()
 		return slices.ContainsFunc(l.conditions, func(c condition) bool {
 			if wants, many := elements(c.want); many {

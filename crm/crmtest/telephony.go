@@ -2,6 +2,7 @@ package crmtest
 
 import (
 	"crypto/rand"
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -62,8 +63,9 @@ type Recorded struct {
 type calls struct {
 	live     map[string]*Call // by call id
 	finished map[string]*Call
-	ids      []string          // in the order of registration
-	app      map[string]string // by call id: the application that registered it
+	ids      []string            // in the order of registration
+	alike    map[string][]string // ids by employee, number and type
+	app      map[string]string   // by call id: the application that registered it
 	forget   bool
 	drop     bool
 	uploads  map[string]upload // by token
@@ -173,6 +175,7 @@ func register(p *Portal, c invocation) (answer, *Failure) {
 	}
 	p.calls.live[fresh.ID] = &fresh
 	p.calls.app[fresh.ID] = c.app
+	p.calls.alike[fresh.pair()] = append(p.calls.alike[fresh.pair()], fresh.ID)
 	p.calls.ids = append(p.calls.ids, fresh.ID)
 	return answer{result: fresh.registered(created)}, nil
 }
@@ -187,14 +190,16 @@ func cut(s string, n int) string {
 	return s
 }
 
+// pair is who speaks with whom, and how.
+func (c *Call) pair() string { return fmt.Sprint(c.User, " ", normalise(c.Number), " ", c.Type) }
+
 // sameCall is the oldest call of the last half hour that the portal takes for
 // the same: by employee, number and type, and by line and external id as far as
 // they are sent.
 func (p *Portal) sameCall(c Call, app string) *Call {
-	for _, id := range p.calls.ids {
+	for _, id := range p.calls.alike[c.pair()] {
 		old := p.calls.get(id)
-		if old.User == c.User && normalise(old.Number) == normalise(c.Number) && old.Type == c.Type && p.calls.app[id] == app &&
-			(c.Line == "" || old.Line == c.Line) && (c.ExternalID == "" || old.ExternalID == c.ExternalID) &&
+		if p.calls.app[id] == app && (c.Line == "" || old.Line == c.Line) && (c.ExternalID == "" || old.ExternalID == c.ExternalID) &&
 			p.now().Sub(old.Registered) < callLife && !(old.Finished && p.calls.forget) {
 			return old
 		}
