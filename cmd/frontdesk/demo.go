@@ -28,7 +28,10 @@ http: {listen: 127.0.0.1:0}
 trunks:
   carrier: {sources: [127.0.0.1], transfer: [redirect, refer, bridge]}
   bridged: {sources: [127.0.0.2], transfer: [bridge]}
-pbx: {sip: ["{{.Node}}"]}
+pbx:
+  sip: ["{{.Node}}"]
+  xapi: {url: "{{.API}}", client_id: frontdesk, client_secret: secret}
+  cdr: {connect: "{{.CDR}}"}
 store: "sqlite:{{.Store}}"
 crm: {mirror: {enabled: false}, bitrix24: {webhook: "{{.Webhook}}"}} # the fifth call shows what happens without a copy
 greeting: {recorded: "{{.Audio}}", cache: "{{.Cache}}"}
@@ -44,7 +47,7 @@ func newDemo() *cobra.Command {
 	var once, verbose bool
 	cmd := &cobra.Command{
 		Use:   "demo",
-		Short: "Sandbox and frontdesk together: six calls placed and explained",
+		Short: "Sandbox and frontdesk together: seven calls placed and explained",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			log := slog.New(slog.DiscardHandler)
@@ -135,7 +138,7 @@ func (st *stage) configure(dir string) (path string, err error) {
 	}
 	err = demoConfig.Execute(f, map[string]string{
 		"Node": st.node(), "Webhook": st.server.Webhook(), "Audio": audio, "Cache": filepath.Join(dir, "cache"),
-		"Store": filepath.Join(dir, "frontdesk.db"),
+		"Store": filepath.Join(dir, "frontdesk.db"), "API": st.office.url(), "CDR": st.office.feed.Addr(),
 	})
 	return path, errors.Join(err, f.Close())
 }
@@ -160,8 +163,11 @@ func (st *stage) play(ctx context.Context) error {
 }
 
 // greetable waits until the employees are known, so that the first call finds
-// its greeting ready.
+// its greeting ready, and until the PBX's records are read.
 func (st *stage) greetable(ctx context.Context) error {
+	if err := st.office.feed.WaitConnected(ctx, 1); err != nil {
+		return fmt.Errorf("nobody reads the PBX's records: %w", err)
+	}
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	for len(st.sys.crm.Employees()) == 0 {

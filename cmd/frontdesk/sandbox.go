@@ -25,6 +25,8 @@ const (
 	callerDirect  = "+79161234568" // a contact of 202, direct
 	callerOfTwo   = "+79161234569" // two contacts, of 201 and of 202
 	callerUnknown = "+79031112233"
+
+	callerOfCompany = "+74957654321" // a company of 203
 )
 
 // sandbox is what frontdesk works with, in memory: a portal, a PBX, and a
@@ -83,7 +85,7 @@ func populate(p *crmtest.Portal) {
 	})
 	p.AddContact(crmtest.Contact{Name: "Олег", LastName: "Один", Responsible: olga, Phones: []string{callerOfTwo}})
 	p.AddContact(crmtest.Contact{Name: "Олег", LastName: "Другой", Responsible: petr, Phones: []string{"8" + callerOfTwo[2:]}})
-	p.AddCompany(crmtest.Company{Title: "ООО Ромашка", Responsible: anna, Phones: []string{"+7 495 765-43-21"}})
+	p.AddCompany(crmtest.Company{Title: "ООО Ромашка", Responsible: anna, Phones: []string{callerOfCompany}})
 }
 
 // Run keeps the sandbox going until ctx ends.

@@ -27,6 +27,7 @@ type scene struct {
 	outcome  call.Outcome
 	greeting bool
 	digits   string
+	passed   call.Extension // to whom the PBX passes the call on
 	fault    crmtest.Fault
 }
 
@@ -37,7 +38,8 @@ func scenes() []scene {
 		{title: "a direct contact hears no greeting", from: callerDirect, target: "202", outcome: call.OutcomeResponsible},
 		{title: "two contacts with different managers", from: callerOfTwo, target: "800", outcome: call.OutcomeAmbiguous},
 		{title: "the portal is silent until the deadline", from: callerUnknown, target: "800", outcome: call.OutcomeDeadline, fault: crmtest.Fault{Kind: crmtest.Silence}},
-		{title: "a bridged call, audio both ways", from: callerDirect, bridged: true, target: "202", outcome: call.OutcomeResponsible},
+		{title: "bridged to whom the client talked with last", from: callerDirect, bridged: true, target: "202", outcome: call.OutcomeSticky},
+		{title: "the PBX passes the call on", from: callerOfCompany, digits: "209", target: "209", outcome: call.OutcomeDigits, greeting: true, passed: "202"},
 	}
 }
 
@@ -73,7 +75,7 @@ func (st *stage) perform(ctx context.Context, s scene) result {
 		return r
 	}
 	r.err = errors.Join(st.follow(ctx, &r), r.call.Hangup(ctx))
-	r.rec = st.recorded(ctx, r.call)
+	r.rec = st.recorded(ctx, r)
 	r.err = errors.Join(r.err, r.unlike())
 	return r
 }
@@ -121,22 +123,34 @@ func (st *stage) talk(ctx context.Context, r *result) error {
 		return err
 	}
 	r.heard = append(r.heard, fmt.Sprintf("and %s heard the caller, %d Hz", r.target, callerTone))
+	if r.passed == "" {
+		return nil
+	}
+	hz = pbxtest.ToneOf(string(r.passed))
+	if err := r.call.WaitTone(ctx, hz); err != nil {
+		return err
+	}
+	r.heard = append(r.heard, fmt.Sprintf("then the tone of %s, %d Hz", r.passed, hz))
 	return nil
 }
 
-// recorded is the record of the call, written moments after its end.
-func (st *stage) recorded(ctx context.Context, c *siptest.Call) call.Record {
+// recorded is the record of the call, written moments after its end, and again
+// when the PBX has told who talked.
+func (st *stage) recorded(ctx context.Context, r result) call.Record {
+	var rec call.Record
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for {
 		page, err := st.sys.ring.List(ctx, web.Filter{Limit: 1})
-		if err == nil && len(page.Calls) == 1 && page.Calls[0].Legs[0].CallID == c.CallIDs()[0] {
-			return page.Calls[0]
+		if err == nil && len(page.Calls) == 1 && page.Calls[0].Legs[0].CallID == r.call.CallIDs()[0] {
+			if rec = page.Calls[0]; rec.Result != "" {
+				return rec
+			}
 		}
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			return call.Record{}
+			return rec
 		}
 	}
 }
@@ -161,6 +175,10 @@ func (r *result) unlike() error {
 			all = append(all, fmt.Errorf("%s is %v, want %v", c.what, c.got, c.want))
 		}
 	}
+	talks := r.rec.Talks
+	if r.passed != "" && (len(talks) != 2 || talks[0].Extension != r.target || talks[1].Extension != r.passed) {
+		all = append(all, fmt.Errorf("those who talked are %v, want %s, then %s", talks, r.target, r.passed))
+	}
 	return errors.Join(all...)
 }
 
@@ -176,6 +194,7 @@ func (st *stage) show(r result) error {
 	if err := st.decision(r.rec); err != nil {
 		return err
 	}
+	fmt.Fprintf(st.out, "\n%s\n", joined(r.rec))
 	var ids []string
 	for _, l := range r.rec.Legs {
 		ids = append(ids, l.CallID)
@@ -189,6 +208,23 @@ func (st *stage) show(r result) error {
 		fmt.Fprintf(st.out, "%8.1f ms  %s\n", e.At.Sub(r.rec.Started).Seconds()*1000, e.Event)
 	}
 	return nil
+}
+
+// joined tells what became of a call, as our record and the PBX's account of it
+// say together.
+func joined(r call.Record) string {
+	s := fmt.Sprintf("joined with the PBX's account: %s", r.Result)
+	if r.MissedIn != "" {
+		s += " in " + r.MissedIn
+	}
+	for i, t := range r.Talks {
+		if s += ", talked with " + string(t.Extension); i < len(r.Talks)-1 {
+			s += ", who passed it on" // a line of the PBX tells the length of all talks together
+			continue
+		}
+		s += fmt.Sprintf(" for %d s", t.Seconds)
+	}
+	return s
 }
 
 // decision renders the decision of a record: its facts, decided once more.
