@@ -63,16 +63,23 @@ func columnOf(name string) column {
 		colBilling, colBilling, colBilling, colBilling, colChain,
 		colFromType, colToType, colFinalType, colFromName, colToName, colFinalName, colAgents,
 	}
-	plain := func(s string) string {
-		return strings.NewReplacer("-", "", "_", "", " ", "").Replace(strings.ToLower(s))
-	}
-	name = plain(name)
+	name = lettersOf(name)
 	for i, known := range CDRFields() {
-		if plain(known) == name {
+		if lettersOf(known) == name {
 			return columns[i]
 		}
 	}
 	return colNone
+}
+
+// lettersOf is a name without what does not count in it.
+func lettersOf(name string) string {
+	return strings.Map(func(r rune) rune {
+		if r == '-' || r == '_' || r == ' ' {
+			return -1
+		}
+		return unicode.ToLower(r)
+	}, name)
 }
 
 // layout is the order of a line's fields, compiled.

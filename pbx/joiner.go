@@ -75,6 +75,7 @@ type table struct {
 	numbers map[string][]*affair // by direction and outside number
 	calls   map[string]*affair   // by the id of an account
 	due     schedule
+	old     []*affair       // those that were settled, the oldest first
 	dirty   map[string]bool // to be saved, or deleted where there is no such affair
 	loaded  bool
 	started time.Time
@@ -259,8 +260,12 @@ func (j *Joiner) file(a *affair) {
 		}
 	}
 	j.dirty[a.ID] = true
-	if len(j.affairs) > maxAffairs && len(j.due) > 0 {
-		j.end(j.due[0].affair)
+	for len(j.affairs) > maxAffairs && len(j.old) > 0 {
+		first := j.old[0]
+		j.old[0] = nil
+		if j.old = j.old[1:]; j.affairs[first.ID] == first {
+			j.forget(first)
+		}
 	}
 }
 
@@ -304,6 +309,7 @@ func (j *Joiner) settle(a *affair) {
 	r := j.record(a)
 	if !a.Settled {
 		a.Settled = true
+		j.old = append(j.old, a)
 		j.plan(a, time.Now().Add(j.cfg.Patience.Handed))
 	}
 	j.dirty[a.ID] = true
@@ -324,6 +330,10 @@ func (j *Joiner) forget(a *affair) {
 		}
 	}
 	j.dirty[a.ID] = true
+	for len(j.old) > 0 && j.affairs[j.old[0].ID] != j.old[0] {
+		j.old[0] = nil
+		j.old = j.old[1:]
+	}
 }
 
 // unlist takes an affair from those of its number.

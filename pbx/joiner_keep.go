@@ -58,6 +58,7 @@ func (j *Joiner) restore(id string, doc []byte) {
 	now := time.Now()
 	switch {
 	case a.Settled:
+		j.old = append(j.old, a)
 		told := j.record(a)
 		a.told = &told
 		j.plan(a, now.Add(j.cfg.Patience.Handed))
@@ -71,7 +72,11 @@ func (j *Joiner) restore(id string, doc []byte) {
 
 // save writes what changed. What cannot be written is tried again.
 func (j *Joiner) save(ctx context.Context) {
-	if j.cfg.Pending == nil || !j.loaded {
+	if j.cfg.Pending == nil {
+		clear(j.dirty)
+		return
+	}
+	if !j.loaded {
 		return
 	}
 	var gone []string

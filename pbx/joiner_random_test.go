@@ -30,7 +30,7 @@ func TestInterleavings(t *testing.T) {
 			for n := range 3 + w.IntN(6) {
 				w.call(d, fmt.Sprintf("own%d", n))
 			}
-			w.play()
+			w.happen()
 			if w.check(t, d); t.Failed() {
 				t.Fatalf("seed %d, round %d", seed, i)
 			}
@@ -142,7 +142,7 @@ func (w *world) tell(d *desk, c pbx.Call) {
 	}
 }
 
-func (w *world) play() {
+func (w *world) happen() {
 	slices.SortStableFunc(w.events, func(a, b happening) int { return cmp.Compare(a.at.UnixNano(), b.at.UnixNano()) })
 	for _, e := range w.events {
 		if until := time.Until(e.at); until > 0 {
