@@ -51,7 +51,7 @@ type state struct {
 // calling: it is taken in use when it can be.
 func openStore(ctx context.Context, cfg *config.Config, log *slog.Logger) (*store.Store, error) {
 	st, err := store.Open(ctx, cfg.Store.Reveal(), store.Options{
-		Logger: log, Node: nodeName(), Patient: true, Queues: map[string]int{refreshJob: refreshQueue, calllog.Queue: callWorkers},
+		Logger: log, Node: nodeName(), Patient: true, History: cfg.CallLog.History, Queues: map[string]int{refreshJob: refreshQueue, calllog.Queue: callWorkers},
 	})
 	if err != nil {
 		return nil, fmt.Errorf("store: %w", err)

@@ -83,7 +83,7 @@ func TestContract(t *testing.T) {
 		{"crm.leads", c.CRM.Leads, "{false ignore []}"},
 		{"sticky.time", s(c.Sticky.Time), "15m0s"},
 		{"staff.every", s(c.Staff.Every), "30s"},
-		{"calllog", c.CallLog, "{false placeholder false}"},
+		{"calllog", c.CallLog, "{false placeholder false 2160h0m0s}"},
 		{"recordings", c.Recordings, "{off 720h0m0s recordings/}"},
 		{"phonebook", c.Phonebook, "{false 24h0m0s}"},
 		{"mail.smtp", c.Mail.SMTP.Reveal(), ""},
@@ -142,23 +142,38 @@ func TestScalarsAsWritten(t *testing.T) {
 	t.Parallel()
 	c := mustLoad(t, `
 pbx: {extensions: [0100-0299, 07], queues: 800}
-crm: {leads: {never_for: [+74951234567, 1_000, 0x10, 1.50, true, 1e3, .5]}}
+crm: {leads: {never_for: [+74951234567, 0912]}}
 rules:
+  - {name: 1_000, did: "+71", default: 0101}
+  - {name: 0x10, did: "+72", default: 0101}
+  - {name: 1.50, did: "+73", default: 0101}
+  - {name: true, did: "+74", default: 0101}
+  - {name: 1e3, did: "+75", default: 0101}
+  - {name: .5, did: "+76", default: 0101}
   - name: 007
     did: +74951234567
     default: 0101
 `, none)
 	for _, f := range []struct{ got, want string }{
-		{c.Rules[0].DID[0], "+74951234567"},
-		{c.Rules[0].Default, "0101"},
-		{c.Rules[0].Name, "007"},
+		{c.Rules[6].DID[0], "+74951234567"},
+		{c.Rules[6].Default, "0101"},
+		{c.Rules[6].Name, "007"},
+		{names(c.Rules[:6]), "1_000 0x10 1.50 true 1e3 .5"},
 		{fmt.Sprint(c.PBX.Queues), "[800]"},
-		{fmt.Sprint(c.CRM.Leads.NeverFor), "[+74951234567 1_000 0x10 1.50 true 1e3 .5]"},
+		{fmt.Sprint(c.CRM.Leads.NeverFor), "[+74951234567 0912]"},
 	} {
 		if f.got != f.want {
 			t.Errorf("got %q, want %q", f.got, f.want)
 		}
 	}
+}
+
+func names(rules []config.Rule) string {
+	var out []string
+	for _, r := range rules {
+		out = append(out, r.Name)
+	}
+	return strings.Join(out, " ")
 }
 
 func TestDurations(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 
 	"frontdesk/call"
 	"frontdesk/crm"
+	"frontdesk/store"
 )
 
 const day = 24 * time.Hour
@@ -66,7 +67,7 @@ func defaultService() Service {
 	return Service{
 		Sticky:     Sticky{Time: 15 * time.Minute},
 		Staff:      Staff{Every: 30 * time.Second},
-		CallLog:    CallLog{MissedOwner: "placeholder"},
+		CallLog:    CallLog{MissedOwner: "placeholder", History: store.DefaultHistory},
 		Recordings: Recordings{Mode: "off", Keep: 30 * day, Dir: "recordings/"},
 		Phonebook:  Phonebook{Every: day},
 		Mail:       Mail{From: "frontdesk@localhost"},

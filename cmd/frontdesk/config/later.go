@@ -9,10 +9,6 @@ func (c *checker) later() {
 		path string
 		on   bool
 	}{
-		{"crm.leads.create", c.CRM.Leads.Create},
-		{"crm.bitrix24.employees", len(c.CRM.Bitrix24.Employees) > 0},
-		{"calllog.enabled", c.CallLog.Enabled},
-		{"calllog.tasks", c.CallLog.Tasks},
 		{"recordings.mode", c.Recordings.Mode != "off"},
 	} {
 		if f.on && written(f.path) {

@@ -37,6 +37,7 @@ func (c *Config) Restart(other *Config) []string {
 		{"staff", c.Staff, other.Staff},
 		{"mail.smtp", c.Mail.SMTP.Reveal(), other.Mail.SMTP.Reveal()},
 		{"mail.from", c.Mail.From, other.Mail.From},
+		{"calllog.history", c.CallLog.History, other.CallLog.History},
 		{"store", c.Store.Reveal(), other.Store.Reveal()},
 		{"log.format", c.Log.Format, other.Log.Format},
 	} {

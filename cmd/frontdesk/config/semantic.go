@@ -194,9 +194,7 @@ func (c *checker) service() {
 		c.failAt("sticky.time", fmt.Sprintf("sticky.time is %s: want at most 30d", short(c.Sticky.Time)), "")
 	}
 	c.within("staff.every", c.Staff.Every, time.Second, day)
-	if c.CallLog.MissedOwner == "placeholder" && c.CallLog.Enabled && c.CRM.Placeholder == 0 {
-		c.warnAt("calllog.missed_owner", "missed calls go to the placeholder, and crm.placeholder is none", "set crm.placeholder to a Bitrix24 user id")
-	}
+	c.callLog()
 	if c.Recordings.Mode == "link" && c.HTTP.PublicURL == "" {
 		c.failAt("recordings.mode", "links to recordings need an address that is reached from outside", "set http.public_url")
 	}

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"frontdesk/call"
 )
 
 // webhookPath is /rest/USER/SECRET/; the last slash may be left out.
@@ -33,8 +35,11 @@ func (c *checker) crm() {
 	c.userFields(b.Fields)
 	c.within("crm.mirror.max_age", c.CRM.Mirror.MaxAge, time.Minute, 365*day)
 	c.within("crm.mirror.every", c.CRM.Mirror.Every, time.Second, day)
-	if c.CRM.Leads.Create && c.CRM.Placeholder == 0 {
-		c.warnAt("crm.leads.create", "new leads have no owner: crm.placeholder is none", "set crm.placeholder to a Bitrix24 user id")
+	if c.CRM.Leads.Create {
+		c.portalFor("crm.leads.create", "leads are made")
+		if c.CRM.Placeholder == 0 {
+			c.warnAt("crm.leads.create", "no leads are made, since nobody owns them: crm.placeholder is none", "set crm.placeholder to a Bitrix24 user id")
+		}
 	}
 }
 
@@ -78,5 +83,35 @@ func (c *checker) userFields(f Fields) {
 			c.failAt(path, fmt.Sprintf("%s is the field of %s already", x.code, seen[x.code]), "")
 		}
 		seen[x.code] = x.key
+	}
+}
+
+// portalFor wants a portal for what is done in one.
+func (c *checker) portalFor(path, what string) {
+	if !c.CRM.Bitrix24.Webhook.Set() && c.CRM.Bitrix24.App == nil {
+		c.failAt(path, what+" in Bitrix24, and there is no crm.bitrix24.webhook and no crm.bitrix24.app", "name the portal, or leave it false")
+	}
+}
+
+func (c *checker) callLog() {
+	const shortest = 15 * day // for so long steps are tried
+	c.within("calllog.history", c.CallLog.History, shortest, 100*365*day)
+	if !c.CallLog.Enabled {
+		return
+	}
+	c.portalFor("calllog.enabled", "calls are logged")
+	if c.CallLog.MissedOwner == "placeholder" && c.CRM.Placeholder == 0 {
+		c.warnAt("calllog.missed_owner", "missed calls go to the placeholder, and crm.placeholder is none", "set crm.placeholder to a Bitrix24 user id")
+	}
+	if c.PBX.CDR != nil || c.PBX.XAPI != nil {
+		return
+	}
+	for _, t := range c.Trunks {
+		if !slices.Contains(t.Transfer, call.TransferRedirect) && !slices.Contains(t.Transfer, call.TransferRefer) {
+			continue
+		}
+		c.warnAt("calllog.enabled", fmt.Sprintf("how calls of trunk %s end is not known once they are redirected or referred: nobody tells without pbx.cdr or pbx.xapi", t.Name),
+			"configure one of them, or let the trunk's transfer be [bridge]")
+		return
 	}
 }

@@ -110,6 +110,8 @@ type CallLog struct {
 	MissedOwner string `yaml:"missed_owner" jsonschema:"enum=placeholder,enum=employee,enum=head"`
 	// A task on each missed call.
 	Tasks bool `yaml:"tasks"`
+	// For how long the records of calls are kept, whether or not they are logged.
+	History time.Duration `yaml:"history"`
 }
 
 // Recordings are what happens to recordings.
