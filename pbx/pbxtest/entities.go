@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 )
 
 func itoa(n int) string { return strconv.Itoa(n) }
@@ -214,20 +215,12 @@ func makeCall(a *API, q *request) (any, *failure) {
 func swagger(a *API, _ *request) (any, *failure) {
 	text := "openapi: 3.0.4\ninfo:\n  title: XAPI\n  version: '" + a.state.cfg.Build.String() + "'\npaths:\n"
 	for _, r := range routes() {
-		if known, ok := a.routes[r.shape]; ok {
-			text += "  '/" + known.shape[indexAfterSpace(known.shape):] + "': {}\n"
+		if _, ok := a.routes[r.shape]; ok {
+			_, path, _ := strings.Cut(r.shape, " ")
+			text += "  '/" + path + "': {}\n"
 		}
 	}
 	return file{"swagger.yaml", "application/yaml", []byte(text)}, nil
-}
-
-func indexAfterSpace(s string) int {
-	for i := range len(s) {
-		if s[i] == ' ' {
-			return i + 1
-		}
-	}
-	return 0
 }
 
 func metadata(*API, *request) (any, *failure) {
