@@ -50,7 +50,7 @@ func newApp(cfg *config.Config, st crm.StateStore, log *slog.Logger) (*crm.App, 
 	}
 	return crm.NewApp(crm.AppConfig{
 		ClientID: a.ClientID, ClientSecret: a.ClientSecret.Reveal(), Portal: portal, RefreshToken: a.RefreshToken.Reveal(),
-		Store: crm.NewTokenStore(st, "crm/tokens"), Logger: log,
+		Store: crm.NewTokenStore(st, "crm/tokens"), Server: a.Server, Logger: log,
 	})
 }
 

@@ -52,6 +52,8 @@ type App struct {
 	Portal string `yaml:"portal"`
 	// The first refresh token; later ones are kept in the store.
 	RefreshToken Secret `yaml:"refresh_token"`
+	// Address of the server that renews its tokens; left out: https://oauth.bitrix.info.
+	Server string `yaml:"server"`
 }
 
 // Fields are codes of user fields.
