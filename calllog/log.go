@@ -308,13 +308,18 @@ func (l *Log) Retry(ctx context.Context, id, step string) (n int, err error) {
 
 const (
 	lookEvery  = 30 * time.Second
-	owedAfter  = 2 * time.Hour // a job sleeps for an hour at most
+	lostAfter  = 24 * time.Hour // a call that nobody has ended by then, nobody will
+	owedAfter  = 2 * time.Hour  // a job sleeps for an hour at most
 	owedAtOnce = 500
 )
 
-// look counts what is owed and owes jobs again that are gone.
+// look counts what is owed, owes jobs again that are gone, and settles calls
+// whose end was lost.
 func (l *Log) look(ctx context.Context) {
 	for {
+		if err := l.settleLost(ctx, l.now().Add(-lostAfter)); err != nil && ctx.Err() == nil {
+			l.log.DebugContext(ctx, "calls whose end was lost cannot be looked for", "error", err)
+		}
 		if err := l.reconcile(ctx, l.now().Add(-owedAfter)); err != nil && ctx.Err() == nil {
 			l.log.DebugContext(ctx, "what is owed to the CRM cannot be looked at", "error", err)
 		}
@@ -322,6 +327,17 @@ func (l *Log) look(ctx context.Context) {
 			return
 		}
 	}
+}
+
+// settleLost ends the calls that began before a time and that no process has
+// ended: the one that had them was killed.
+func (l *Log) settleLost(ctx context.Context, before time.Time) error {
+	return l.cfg.Store.Waiting(ctx, func(r call.Record) error {
+		if r.Started.Before(before) {
+			l.Ended(r)
+		}
+		return nil
+	})
 }
 
 // reconcile owes a job for every call that has a step waiting with which

@@ -241,6 +241,25 @@ func TestReconcile(t *testing.T) {
 	})
 }
 
+// TestKilledCall settles a call during which the process was killed.
+func TestKilledCall(t *testing.T) {
+	onBoth(t, func(t *testing.T, dsn string) {
+		w := newWorld(t, dsn, newPortal(crmtest.Options{}))
+		w.live()
+		w.log.Ringing(incoming("a"))
+		eventually(t, "it is registered", func() bool { return len(w.portal.Calls()) == 1 })
+		w.stop()
+		w.live()
+		must(t, w.log.SettleLost(t.Context(), monday))
+		must(t, w.log.SettleLost(t.Context(), monday.Add(time.Hour)))
+		w.done("a")
+		want := []string{"a-0 type 2 of +79161234567 line carrier: OTHER 0s by 61"}
+		if entries, live := w.entries(); live != 0 || !cmp.Equal(entries, want) {
+			t.Errorf("%d live, finished %q", live, entries)
+		}
+	})
+}
+
 // TestWrongAuth has the portal refuse telephony to webhooks: activities stand
 // for calls, as the employee where there is a webhook, else with a flag.
 func TestWrongAuth(t *testing.T) {
