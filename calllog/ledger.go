@@ -141,13 +141,12 @@ func (rs rows) merge(id string, p Plan, recordings bool, now time.Time) []*row {
 		if r := rs.get(StepFinish, e.Leg); r == nil || r.waits() {
 			put(rs.again(id, StepFinish, e.Leg, detail{Entry: &e}, now))
 		}
-		if e.Recording == "" || !recordings {
+		if e.Talk == nil || !recordings {
 			continue
 		}
 		wanted[key{StepAttach, e.Leg}] = true
 		if r := rs.get(StepAttach, e.Leg); r == nil || r.waits() {
-			t := call.Talk{Employee: e.Owner.Employee, From: e.Started, Seconds: int(time.Duration(e.Duration) / time.Second), Recording: e.Recording}
-			put(rs.again(id, StepAttach, e.Leg, detail{Talk: &t}, now))
+			put(rs.again(id, StepAttach, e.Leg, detail{Talk: e.Talk}, now))
 		}
 	}
 	if p.Lead != nil {

@@ -15,9 +15,19 @@ import (
 
 // Recordings gives the recordings of talks.
 type Recordings interface {
-	// Open gives the recording of a talk as a file for the portal.
+	// Open gives the recording of a talk of a call.
 	// ErrNotReady: it is still being made; fs.ErrNotExist: there is none.
-	Open(ctx context.Context, id string, t call.Talk) (crm.Recording, error)
+	Open(ctx context.Context, id string, t call.Talk) (Sound, error)
+	// Delivered says that the portal has all recordings of a call. It may be
+	// said again.
+	Delivered(ctx context.Context, id string, talks []call.Talk) error
+}
+
+// Sound is a recording: a file for the portal, or, where Link is set, an
+// address to be written into the call's entry.
+type Sound struct {
+	crm.Recording
+	Link string
 }
 
 // ErrNotReady says that a recording is in the making.

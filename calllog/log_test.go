@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -308,21 +309,39 @@ func TestDismissed(t *testing.T) {
 }
 
 // sounds are recordings of three bytes; they are ready when asked twice.
-type sounds struct{ asked map[string]int }
+type sounds struct {
+	asked     map[string]int
+	link      string
+	delivered chan string
+}
 
-func (s *sounds) Open(_ context.Context, _ string, t call.Talk) (crm.Recording, error) {
+func (s *sounds) Open(_ context.Context, _ string, t call.Talk) (calllog.Sound, error) {
 	if s.asked[t.Recording]++; s.asked[t.Recording] < 2 {
-		return crm.Recording{}, calllog.ErrNotReady
+		return calllog.Sound{}, calllog.ErrNotReady
 	}
-	return crm.Recording{Name: t.Recording + ".mp3", Size: 3, Open: func() (io.ReadCloser, error) {
+	if s.link != "" {
+		return calllog.Sound{Link: s.link + t.Recording}, nil
+	}
+	return calllog.Sound{Recording: crm.Recording{Name: t.Recording + ".mp3", Size: 3, Open: func() (io.ReadCloser, error) {
 		return io.NopCloser(strings.NewReader("ID3")), nil
-	}}, nil
+	}}}, nil
+}
+
+func (s *sounds) Delivered(_ context.Context, id string, talks []call.Talk) error {
+	for _, t := range talks {
+		select {
+		case s.delivered <- id + " " + t.Recording:
+		default: // told again
+		}
+	}
+	return nil
 }
 
 func TestAttach(t *testing.T) {
 	onBoth(t, func(t *testing.T, dsn string) {
 		w := newWorld(t, dsn, newPortal(crmtest.Options{}))
-		w.sounds = &sounds{asked: map[string]int{}}
+		s := &sounds{asked: map[string]int{}, delivered: make(chan string, 2)}
+		w.sounds = s
 		w.live()
 		one, two := talk("201", 10, 52), talk("205", 62, 202)
 		one.Recording, two.Recording = "one", "two"
@@ -334,6 +353,58 @@ func TestAttach(t *testing.T) {
 		}
 		if got := ledger(r); got != "attach/0 done, finish/0 done, lead/0 done, register/0 done, attach/1 done, finish/1 done, register/1 done" {
 			t.Errorf("ledger %s", got)
+		}
+		for _, want := range []string{"a one", "a two"} {
+			if got := <-s.delivered; got != want {
+				t.Errorf("delivered %q, want %q", got, want)
+			}
+		}
+		w.expires(t, calls)
+	})
+}
+
+// expires deletes the recordings whose time has come, and nothing else.
+func (w *world) expires(t *testing.T, calls []crmtest.Call) {
+	t.Helper()
+	ctx := t.Context()
+	var told []int
+	tell := func(e calllog.Expired) {
+		if e.Error != "" || e.Call != "a" {
+			t.Errorf("%+v", e)
+		}
+		told = append(told, e.File)
+	}
+	other := w.portal.AddFile(crmtest.File{Name: "another's.mp3", Created: monday.Add(-24 * time.Hour)})
+	must(t, w.log.Expire(ctx, at(10), tell))
+	if len(told) != 0 {
+		t.Errorf("deleted %v before their time", told)
+	}
+	must(t, w.log.Expire(ctx, at(11), tell))
+	must(t, w.log.Expire(ctx, at(24*3600), tell))
+	must(t, w.log.Expire(ctx, at(24*3600), tell))
+	var deleted []int
+	for _, f := range w.portal.Deleted() {
+		deleted = append(deleted, f.ID)
+	}
+	if want := []int{calls[0].RecordID, calls[1].RecordID}; !slices.Equal(told, want) || !slices.Equal(deleted, want) {
+		t.Errorf("told %v, deleted %v, want %v and never %d", told, deleted, want, other)
+	}
+}
+
+// TestLink writes an address into the entry instead of attaching a file.
+func TestLink(t *testing.T) {
+	onBoth(t, func(t *testing.T, dsn string) {
+		w := newWorld(t, dsn, newPortal(crmtest.Options{}))
+		w.sounds = &sounds{asked: map[string]int{}, link: "https://desk.example/recordings/"}
+		w.live()
+		one := talk("201", 10, 52)
+		one.Recording = "one"
+		w.log.Ended(incoming("a", answered(one)))
+		w.done("a")
+		c := w.portal.Calls()[0]
+		a := w.portal.Activities()
+		if len(a) != 1 || a[0].ID != c.Activity || c.Record != "" || a[0].Text != "Recording: https://desk.example/recordings/one" {
+			t.Errorf("call %+v, activities %+v", c, a)
 		}
 	})
 }

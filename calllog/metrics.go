@@ -14,6 +14,7 @@ import (
 type metrics struct {
 	steps   *prometheus.CounterVec
 	ring    *prometheus.CounterVec
+	files   *prometheus.CounterVec          // recordings whose time has come
 	backlog atomic.Pointer[[]store.Backlog] // as last looked at
 }
 
@@ -36,6 +37,12 @@ func newMetrics() *metrics {
 		ring: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "frontdesk_calllog_ringing_total", Help: "What was told to the CRM while calls rang, by what became of it.",
 		}, []string{"result"}),
+		files: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "frontdesk_calllog_files_expired_total", Help: "Recordings that were due to leave the portal's drive, by what became of it.",
+		}, []string{"result"}),
+	}
+	for _, r := range []string{resultDone, resultFailed} {
+		m.files.WithLabelValues(r)
 	}
 	for _, step := range Steps() {
 		for _, r := range []string{resultDone, resultWaiting, resultFailed} {
@@ -48,10 +55,19 @@ func newMetrics() *metrics {
 	return m
 }
 
+// expired counts a recording that was due.
+func (m *metrics) expired(deleted bool) {
+	result := resultFailed
+	if deleted {
+		result = resultDone
+	}
+	m.files.WithLabelValues(result).Inc()
+}
+
 // Collectors are the log's metrics.
 func (l *Log) Collectors() []prometheus.Collector {
 	out := []prometheus.Collector{
-		l.metrics.steps, l.metrics.ring,
+		l.metrics.steps, l.metrics.ring, l.metrics.files,
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "frontdesk_calllog_records_pending", Help: "Records of calls that wait for the database.",
 		}, func() float64 { return float64(l.ending.count()) }),

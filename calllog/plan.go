@@ -33,9 +33,9 @@ type Entry struct {
 
 // End is how a conversation ended.
 type End struct {
-	Status    crm.CallStatus `json:"status"`
-	Reason    string         `json:"reason,omitempty"`
-	Recording string         `json:"recording,omitempty"` // of the talk; empty: there is none
+	Status crm.CallStatus `json:"status"`
+	Reason string         `json:"reason,omitempty"`
+	Talk   *call.Talk     `json:"talk,omitempty"` // one that has a recording
 }
 
 // Owner is whose something is: an employee, or the head of the employee's
@@ -176,7 +176,11 @@ func (c *reading) entries() []Entry {
 			e.Started = t.From
 		}
 		e.Owner, e.Duration = c.talker(t), talked(time.Duration(t.Seconds)*time.Second)
-		e.Status, e.Recording = crm.StatusTalked, t.Recording
+		e.Status = crm.StatusTalked
+		if t.Recording != "" {
+			t.Employee = e.Owner.Employee
+			e.Talk = &t
+		}
 		out[i] = e
 	}
 	return out

@@ -99,8 +99,8 @@ func show(p calllog.Plan) string {
 		if e.Create {
 			b.WriteString(" create")
 		}
-		if e.Recording != "" {
-			b.WriteString(" with " + e.Recording)
+		if e.Talk != nil {
+			b.WriteString(" with " + e.Talk.Recording)
 		}
 		b.WriteByte('\n')
 	}

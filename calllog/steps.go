@@ -8,6 +8,7 @@ import (
 
 	"frontdesk/call"
 	"frontdesk/crm"
+	"frontdesk/store"
 )
 
 // finish has one entry in the portal: registered, finished, once.
@@ -273,11 +274,13 @@ func (j *job) attach(ctx context.Context, r *row) error {
 		for _, c := range found[fin.d.Entry.External] {
 			if c.File != 0 {
 				r.d.ID, r.d.Sent = c.File, false
-				return nil
 			}
 		}
 	}
-	recording, err := j.l.cfg.Recordings.Open(ctx, j.id, *r.d.Talk)
+	if r.d.ID != 0 { // it is there, and was not written down yet
+		return j.keepFile(ctx, r)
+	}
+	sound, err := j.l.cfg.Recordings.Open(ctx, j.id, *r.d.Talk)
 	if err != nil {
 		r.Tries++
 		return err
@@ -286,11 +289,43 @@ func (j *job) attach(ctx context.Context, r *row) error {
 	if err != nil {
 		return err
 	}
-	file, err := j.l.cfg.CRM.AttachRecord(ctx, reg.d.CallID, recording)
-	if answered(r, before, err); err == nil {
-		r.d.ID, r.d.Sent = file, false
+	if sound.Link != "" {
+		found, _, err := j.l.cfg.CRM.DescribeActivity(ctx, r.d.Talk.Employee, fin.d.ID, "Recording: "+sound.Link)
+		if answered(r, before, err); err == nil && !found {
+			return fmt.Errorf("%w: the call's entry was deleted in the portal", errNever)
+		}
+		return err
 	}
-	return err
+	file, err := j.l.cfg.CRM.AttachRecord(ctx, reg.d.CallID, sound.Recording)
+	if answered(r, before, err); err != nil {
+		return err
+	}
+	r.d.ID, r.d.Sent = file, false
+	return j.keepFile(ctx, r)
+}
+
+// delivered says that the portal has every recording of the call.
+func (j *job) delivered(ctx context.Context) error {
+	var talks []call.Talk
+	for leg := range j.rows.legs() {
+		switch r := j.rows.get(StepAttach, leg); {
+		case r == nil:
+		case !r.done():
+			return nil
+		default:
+			talks = append(talks, *r.d.Talk)
+		}
+	}
+	if len(talks) == 0 || j.l.cfg.Recordings == nil {
+		return nil
+	}
+	return j.l.cfg.Recordings.Delivered(ctx, j.id, talks)
+}
+
+// keepFile writes down that a recording is on the portal's drive, to be deleted
+// there when its time has come.
+func (j *job) keepFile(ctx context.Context, r *row) error {
+	return j.l.cfg.Store.SaveFiles(ctx, store.PortalFile{ID: r.d.ID, Call: j.id, At: r.d.Talk.From})
 }
 
 // task makes a task about a missed call.

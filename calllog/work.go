@@ -50,6 +50,9 @@ func (l *Log) work(ctx context.Context, args json.RawMessage) error {
 	if err := j.steps(ctx); err != nil {
 		return err
 	}
+	if err := j.delivered(ctx); err != nil {
+		return err
+	}
 	if j.wait == 0 {
 		return l.again(ctx, id)
 	}
