@@ -127,6 +127,7 @@ func (j *Joiner) leave(ctx context.Context) {
 	const patience = 5 * time.Second
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
 	defer cancel()
+	j.load(ctx) // the end may have come before the beginning was done
 	if j.save(ctx); j.cfg.Pending != nil && len(j.dirty) == 0 {
 		return
 	}
