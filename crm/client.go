@@ -11,8 +11,8 @@
 // all requests under the portal's limit and lets look-ups go before everything
 // else. The breaker skips a portal that failed repeatedly, until a probe in the
 // background is answered. And a look-up ends with its caller's context, while
-// the request goes on for a few seconds, so that a late answer may still serve
-// the next call.
+// the request goes on for a few seconds, so that a late answer still sets the
+// mirror right.
 //
 // What is written, calls above all, is written once by whoever heeds the verdicts
 // on errors: an ambiguous one may have been executed and is looked for first, a
@@ -26,7 +26,6 @@ package crm
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -103,7 +102,6 @@ type Config struct {
 	Zone      *time.Location // of dates the portal gives without a zone; nil: UTC
 	Fields    Fields
 	Rate      Rate
-	Cache     time.Duration     // for how long an answer serves the same number again; 0: not at all
 	Refresh   time.Duration     // of the employees; 0: DefaultRefresh
 	Probe     time.Duration     // between probes while the portal is skipped; 0: DefaultProbe
 	Transport http.RoundTripper // nil: a transport of its own
@@ -140,13 +138,12 @@ type answered struct {
 	feed atomic.Pointer[func(sighting)]
 }
 
-// flights are the look-ups under way and the answers kept.
+// flights are the look-ups under way.
 type flights struct {
 	mu      sync.Mutex
 	under   map[call.Number]*flight
 	cancels map[*flight]context.CancelFunc // of all not yet ended, also those that a younger one replaced
 	wait    sync.WaitGroup
-	cache   cache
 	metrics *metrics
 	answered
 }
@@ -158,10 +155,6 @@ func New(cfg Config) (*Client, error) {
 		return nil, err
 	}
 	fill(&cfg)
-	kept, err := newCache(cfg.Cache)
-	if err != nil {
-		return nil, fmt.Errorf("making the cache: %w", err)
-	}
 	c := &Client{
 		cfg: cfg, log: cfg.Logger, voices: voices, names: voices.secrets(),
 		http: &http.Client{
@@ -173,7 +166,7 @@ func New(cfg Config) (*Client, error) {
 		breaker: newBreaker(),
 		flights: flights{
 			under: map[call.Number]*flight{}, cancels: map[*flight]context.CancelFunc{},
-			cache: kept, metrics: newMetrics(),
+			metrics: newMetrics(),
 		},
 	}
 	c.sections = sections(cfg.Fields)

@@ -7,8 +7,6 @@ import (
 	"time"
 
 	"frontdesk/call"
-
-	lru "github.com/hashicorp/golang-lru/v2"
 )
 
 const (
@@ -19,8 +17,6 @@ const (
 	grace = 3 * time.Second
 	// patience is the time of a look-up whose caller sets none.
 	patience = 10 * time.Second
-	// cacheSize bounds the numbers whose answers are kept.
-	cacheSize = 10000
 )
 
 // flight is one look-up under way. Everybody who asks for its number waits for
@@ -41,16 +37,11 @@ type flight struct {
 // ErrNotAsked, see MissingOf, and the *Error of the portal if there was one.
 //
 // Callers with the same number within a moment share one request. The request
-// outlives ctx by a few seconds: its answer then serves the next caller, if
-// Config.Cache keeps answers. What the answer holds is shared and not to be
-// changed.
+// outlives ctx by a few seconds: its answer then sets the mirror right. What the
+// answer holds is shared and not to be changed.
 func (c *Client) Lookup(ctx context.Context, n call.Number) (call.Answer, error) {
 	if n == "" {
 		return c.missing(ErrNotAsked)
-	}
-	if a, ok := c.cache.get(n); ok {
-		c.metrics.hits.Add(1)
-		return a, nil
 	}
 	f, err := c.board(ctx, n)
 	if err != nil {
@@ -118,9 +109,6 @@ func (c *Client) start(ctx context.Context, n call.Number, era int, now time.Tim
 // fly is the goroutine of a look-up.
 func (c *Client) fly(ctx context.Context, f *flight, n call.Number, until time.Time) {
 	f.answer, f.err = c.persist(ctx, n, until)
-	if f.err == nil {
-		c.cache.put(n, f.answer)
-	}
 	c.judge(f, f.err)
 	c.mu.Lock()
 	if c.under[n] == f {
@@ -192,42 +180,4 @@ func classOf(err error) error {
 		return ErrDeadline
 	}
 	return ErrFailed
-}
-
-// cache keeps answers for a while. Its zero value keeps none.
-type cache struct {
-	lru *lru.Cache[call.Number, kept]
-	ttl time.Duration
-}
-
-type kept struct {
-	answer call.Answer
-	at     time.Time
-}
-
-func newCache(ttl time.Duration) (cache, error) {
-	if ttl <= 0 {
-		return cache{}, nil
-	}
-	l, err := lru.New[call.Number, kept](cacheSize)
-	return cache{lru: l, ttl: ttl}, err
-}
-
-func (c cache) get(n call.Number) (call.Answer, bool) {
-	if c.lru == nil {
-		return call.Answer{}, false
-	}
-	k, ok := c.lru.Get(n)
-	age := time.Since(k.at)
-	if !ok || age >= c.ttl {
-		return call.Answer{}, false
-	}
-	k.answer.Age = call.Seconds(age)
-	return k.answer, true
-}
-
-func (c cache) put(n call.Number, a call.Answer) {
-	if c.lru != nil {
-		c.lru.Add(n, kept{answer: a, at: time.Now()})
-	}
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"net"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"frontdesk/call"
@@ -18,7 +17,6 @@ type metrics struct {
 	requests *prometheus.CounterVec
 	seconds  *prometheus.HistogramVec
 	lookups  *prometheus.CounterVec
-	hits     atomic.Int64
 
 	fallbacks *prometheus.CounterVec
 }
@@ -54,10 +52,6 @@ func (c *Client) Collectors() []prometheus.Collector {
 			Name: "frontdesk_crm_refused_authors",
 			Help: "Employees whose own credential the portal refuses.",
 		}, func() float64 { return float64(c.voices.refusedAuthors()) }),
-		prometheus.NewCounterFunc(prometheus.CounterOpts{
-			Name: "frontdesk_crm_cache_hits_total",
-			Help: "Look-ups served from a recent answer.",
-		}, func() float64 { return float64(m.hits.Load()) }),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "frontdesk_crm_breaker_open",
 			Help: "1 while the portal is skipped because it does not answer.",
