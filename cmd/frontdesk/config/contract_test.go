@@ -84,7 +84,7 @@ func TestContract(t *testing.T) {
 		{"sticky.time", s(c.Sticky.Time), "15m0s"},
 		{"staff.every", s(c.Staff.Every), "30s"},
 		{"calllog", c.CallLog, "{false placeholder false 2160h0m0s}"},
-		{"recordings", c.Recordings, "{off 720h0m0s recordings/}"},
+		{"recordings", c.Recordings, "{off 720h0m0s recordings/ Разговор может быть записан. false}"},
 		{"phonebook", c.Phonebook, "{false 24h0m0s}"},
 		{"mail.smtp", c.Mail.SMTP.Reveal(), ""},
 		{"mail.from", c.Mail.From, "frontdesk@localhost"},
@@ -243,6 +243,22 @@ trunks:
 	want := []string{"alphatopai[2001:db8::/32 192.0.2.9/32]", "midtoauto[]", "zetauriauto[192.0.2.3/32]"}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// TestApplicationAlone: who names a portal to the application needs no webhook,
+// and does not speak with the sandbox for that.
+func TestApplicationAlone(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		`app: {client_id: local.1, client_secret: key, portal: "https://example.bitrix24.ru"}`:                                                     "",
+		`app: {client_id: local.1, client_secret: key}`:                                                                                            config.Defaults().CRM.Bitrix24.Webhook.Reveal(),
+		`webhook: "https://example.bitrix24.ru/rest/1/key/", app: {client_id: local.1, client_secret: key, portal: "https://example.bitrix24.ru"}`: "https://example.bitrix24.ru/rest/1/key/",
+	} {
+		c := mustLoad(t, "crm: {bitrix24: {"+text+"}}\nrules: [{name: x, did: \"+74951234567\", default: \"800\"}]\n", none)
+		if got := c.CRM.Bitrix24.Webhook.Reveal(); got != want {
+			t.Errorf("with %s the webhook is %q, want %q", text, got, want)
+		}
 	}
 }
 

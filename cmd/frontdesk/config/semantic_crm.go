@@ -22,6 +22,9 @@ func (c *checker) crm() {
 		c.warnAt("crm.deadline", fmt.Sprintf("callers may wait for %s in silence", short(c.CRM.Deadline)), "")
 	}
 	b := &c.CRM.Bitrix24
+	if b.App != nil && b.App.Portal != "" && b.Webhook.Reveal() == Defaults().CRM.Bitrix24.Webhook.Reveal() {
+		b.Webhook = Secret{} // the application does everything
+	}
 	if b.Webhook.Set() {
 		b.Webhook = c.webhook("crm.bitrix24.webhook", b.Webhook, 0)
 	}
