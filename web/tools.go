@@ -28,6 +28,7 @@ type Tools struct {
 	Portal     Portal
 	Mirror     Mirror
 	Phonebook  Phonebook
+	Recordings Recordings
 }
 
 // Identifier tells which frontdesk answers.

@@ -58,6 +58,11 @@ func (s *shed) Sync(ctx context.Context, o web.PhonebookOptions, progress func(w
 	return web.PhonebookSync{Problem: "p", Examples: []string{"create B24:C:1"}, Began: noon, Seconds: 0.5}, s.do(ctx, progress)
 }
 
+func (s *shed) Expire(ctx context.Context, progress func(web.Progress)) (web.Expiry, error) {
+	file := web.ExpiredFile{File: 1, Call: "c", At: noon, Error: "e"}
+	return web.Expiry{Before: noon, Deleted: []web.ExpiredFile{file}, Failed: []web.ExpiredFile{file}, Files: []string{"f"}}, s.do(ctx, progress)
+}
+
 func (s *shed) mirror() mirror { return mirror{s} }
 
 type mirror struct{ *shed }
@@ -78,7 +83,7 @@ func (m mirror) Export(ctx context.Context, progress func(web.Progress)) (web.Mi
 
 // toolPaths are the tools by what their answers are called in the description.
 var toolPaths = map[string]string{
-	"POST /api/v1/bitrix24/check": "Checks", "POST /api/v1/bitrix24/setup?dry_run=true": "Steps", "POST /api/v1/bitrix24/lint": "Findings",
+	"POST /api/v1/bitrix24/check": "Checks", "POST /api/v1/bitrix24/setup?dry_run=true": "Steps", "POST /api/v1/bitrix24/lint": "Findings", "POST /api/v1/recordings/expire": "Expiry",
 	"POST /api/v1/mirror/export": "Mirror", "GET /api/v1/mirror": "Mirror", "GET /api/v1/instance": "Identity",
 	"POST /api/v1/phonebook/sync": "PhonebookSync",
 }

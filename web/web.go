@@ -119,6 +119,9 @@ type Config struct {
 	// Hooks are handlers of others by their path. They take POST from
 	// everywhere and know by themselves whom to believe.
 	Hooks map[string]http.Handler
+	// Linked serves recordings under /recordings/ to whoever has an address that
+	// it made; nil: there are none.
+	Linked http.Handler
 }
 
 // Server answers HTTP. Make it with New.
@@ -138,7 +141,7 @@ func New(cfg Config) (*Server, error) {
 	}
 	t := cfg.Tools
 	if cfg.Calls == nil || cfg.Explainer == nil || cfg.Reloader == nil || cfg.Health == nil || cfg.Metrics == nil ||
-		t.Identifier == nil || t.Portal == nil || t.Mirror == nil || t.Phonebook == nil {
+		t.Identifier == nil || t.Portal == nil || t.Mirror == nil || t.Phonebook == nil || t.Recordings == nil {
 		return nil, errors.New("web: a service is missing in the configuration")
 	}
 	s := &Server{cfg: cfg, metrics: newMetrics(), busy: make(chan struct{}, 1), ending: make(chan struct{})}
@@ -212,6 +215,7 @@ func (s *Server) routes() []route {
 		{"GET", "/api/v1/mirror", false, s.mirror},
 		{"POST", "/api/v1/mirror/export", false, s.exportMirror},
 		{"POST", "/api/v1/phonebook/sync", false, s.syncPhonebook},
+		{"POST", "/api/v1/recordings/expire", false, s.expireRecordings},
 		{"GET", "/api/v1/openapi.json", false, s.openAPI},
 	}
 }
@@ -228,6 +232,9 @@ func (s *Server) mux() http.Handler {
 	}
 	for path, h := range s.cfg.Hooks {
 		mux.Handle("POST "+path, s.counted("hook", h.ServeHTTP))
+	}
+	if s.cfg.Linked != nil {
+		mux.Handle("/recordings/", s.counted("/recordings/", s.cfg.Linked.ServeHTTP))
 	}
 	mux.Handle("/", s.guarded(s.counted("other", func(w http.ResponseWriter, _ *http.Request) {
 		s.fail(w, http.StatusNotFound, "no such path; GET /api/v1/openapi.json lists what there is")

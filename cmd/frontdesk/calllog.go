@@ -32,10 +32,10 @@ type callLog struct {
 }
 
 // newCallLog makes the log over an open store.
-func newCallLog(cfg *config.Config, st *store.Store, client *crm.Client, numbers func() call.Numbers, log *slog.Logger) *callLog {
+func newCallLog(cfg *config.Config, st *store.Store, client *crm.Client, recordings calllog.Recordings, numbers func() call.Numbers, log *slog.Logger) *callLog {
 	l := &callLog{client: client, numbers: numbers}
 	l.cfg.Store(cfg)
-	l.Log = calllog.New(calllog.Config{Store: st, CRM: client, Policy: l.policy, Logger: log})
+	l.Log = calllog.New(calllog.Config{Store: st, CRM: client, Recordings: recordings, Policy: l.policy, Logger: log})
 	return l
 }
 

@@ -85,7 +85,7 @@ func newRoot() *cobra.Command {
 	root.PersistentFlags().StringVar(&o.config, "config", "frontdesk.yaml", "configuration file")
 	root.PersistentFlags().BoolVar(&o.json, "json", false, "print the result as JSON")
 	root.AddCommand(
-		newServe(o), newCheck(o), newExplain(o), newBitrix24(o), newMirrorCommand(o), newCalls(o), newThreeCX(o), newSchema(), newTTS(o), newBackup(o), newSandboxCommand(), newDemo(),
+		newServe(o), newCheck(o), newExplain(o), newBitrix24(o), newMirrorCommand(o), newCalls(o), newThreeCX(o), newRecordings(o), newSchema(), newTTS(o), newBackup(o), newSandboxCommand(), newDemo(),
 	)
 	return root
 }

@@ -22,6 +22,7 @@ func (s *system) tools() web.Tools {
 		Portal:     portalTools{config: func() *config.Config { return s.live.Load().cfg }, client: s.crm, numbers: s.pbx.known},
 		Mirror:     mirrorTools{s.mirror},
 		Phonebook:  s.contacts,
+		Recordings: s.expiry,
 	}
 }
 
@@ -67,6 +68,7 @@ func needs(cfg *config.Config) crm.Needs {
 	return crm.Needs{
 		CallLog: log, Recordings: cfg.Recordings.Mode == "upload", Tasks: log && cfg.CallLog.Tasks,
 		Heads:  log && cfg.CallLog.MissedOwner == "head",
+		Leads:  cfg.CRM.Leads.Create,
 		Events: cfg.CRM.Mirror.Enabled,
 	}
 }

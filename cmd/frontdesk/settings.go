@@ -33,6 +33,7 @@ func newSettings(cfg *config.Config, nodes *b2bua.Nodes) (*b2bua.Settings, error
 		Greeting: b2bua.Greeting{
 			Say: cfg.Greeting.Say, Answer: cfg.Greeting.Via == "answer", Wait: promptWait,
 		},
+		Record: b2bua.Recording{On: cfg.Recordings.Mode != "off", Announce: cfg.Recordings.Announce},
 		Digits: b2bua.Digits{First: cfg.Digits.First, Next: cfg.Digits.Next, Max: cfg.Digits.Max},
 	}
 	if cfg.Digits.End != "" {

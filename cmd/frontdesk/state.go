@@ -45,6 +45,8 @@ type state struct {
 	contacts   contacts
 	accounting *accounting // nil where the PBX says nothing of calls
 	calls      *callLog
+	tapes      *tapes // nil where recordings are off
+	expiry     expiry // of recordings
 }
 
 // openStore opens the database. One that cannot be opened now keeps nobody from
@@ -71,7 +73,7 @@ func nodeName() string {
 // newState makes what is kept, over an open store. numbers are those of the PBX
 // as the last reload gave them.
 func newState(ctx context.Context, cfg *config.Config, st *store.Store, client *crm.Client, numbers func() call.Numbers, log *slog.Logger) (*state, error) {
-	s := &state{ring: web.NewRing(recordsKept), store: st, calls: newCallLog(cfg, st, client, numbers, log)}
+	s := &state{ring: web.NewRing(recordsKept), store: st}
 	employees := func() map[int]call.Employee { return nil }
 	if client != nil {
 		employees = client.Employees
@@ -85,6 +87,11 @@ func newState(ctx context.Context, cfg *config.Config, st *store.Store, client *
 	if s.contacts, err = newContacts(cfg, client, st, log); err != nil {
 		return nil, err
 	}
+	if s.tapes, err = newTapes(cfg, st, s.contacts.xapi, log); err != nil {
+		return nil, err
+	}
+	s.calls = newCallLog(cfg, st, client, s.tapes.recordings(), numbers, log)
+	s.expiry = expiry{calls: s.calls, tapes: s.tapes, cfg: s.calls.cfg.Load, log: log}
 	s.accounting, err = newAccounting(ctx, accountsOf{
 		cfg: cfg, xapi: s.contacts.xapi, store: st, staff: people, numbers: numbers, settled: s.settled, log: log,
 	})
@@ -172,6 +179,8 @@ func (s *state) run(ctx context.Context, g *errgroup.Group) {
 		g.Go(func() error { return s.share.Run(ctx) })
 	}
 	s.calls.run(ctx, g)
+	s.tapes.run(ctx, g)
+	g.Go(func() error { return s.expiry.run(ctx) })
 	s.contacts.run(ctx, g)
 	s.accounting.run(ctx, g)
 }
@@ -187,7 +196,7 @@ func (s *state) collectors() []prometheus.Collector {
 	if s.share != nil {
 		out = append(out, s.share.Collectors()...)
 	}
-	return slices.Concat(out, s.calls.Collectors(), s.contacts.collectors(), s.accounting.collectors())
+	return slices.Concat(out, s.calls.Collectors(), s.tapes.collectors(), s.contacts.collectors(), s.accounting.collectors())
 }
 
 // ended hands every record on: to the list of the last calls, to the book, the
@@ -215,6 +224,7 @@ func (s *state) show(r call.Record) {
 // settled takes the record of a call once it is final. It may come again when
 // more is known, with the same id.
 func (s *state) settled(r call.Record) {
+	r = s.tapes.named(r)
 	s.show(r)
 	s.calls.Ended(r)
 	s.contacts.ended(r)

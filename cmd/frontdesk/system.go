@@ -107,6 +107,9 @@ func (s *system) build(ctx context.Context, cfg *config.Config, st *store.Store,
 		deps.Directory, deps.Staff = s.crm, s.crm
 	}
 	s.state.deps(&deps, cfg)
+	if s.tapes != nil {
+		deps.Recorder = recorder{s.tapes, s.media}
+	}
 	s.agent = b2bua.NewAgent(deps, s.pbx.equip(settings))
 	s.accounting.calls(s.agent.Passing)
 	if err := s.signal(ctx, cfg, listeners, tap); err != nil {
@@ -216,7 +219,7 @@ func (s *system) newWeb(ctx context.Context, cfg *config.Config) (*web.Server, e
 	}
 	server, err := web.New(web.Config{
 		Listener: l, Token: cfg.HTTP.Token.Reveal(), Version: version(), Logger: s.log, Metrics: registry,
-		Calls: web.NewHistory(s.ring, archive{s.store}, s.log), Retrier: s.calls, Explainer: s, Reloader: s, Health: s, Tools: s.tools(), Hooks: s.state.hooks(cfg, s.crm),
+		Calls: web.NewHistory(s.ring, archive{s.store}, s.log), Retrier: s.calls, Explainer: s, Reloader: s, Health: s, Tools: s.tools(), Hooks: s.state.hooks(cfg, s.crm), Linked: s.tapes.handler(),
 	})
 	if err != nil {
 		return nil, errors.Join(err, l.Close())
@@ -252,11 +255,11 @@ func (s *system) Run(ctx context.Context) error {
 	}
 	s.state.run(ctx, g)
 	s.pbx.run(ctx, g)
+	g.Go(func() error { return s.prerender(ctx, s.warm) })
 	if s.crm == nil {
 		s.ready.Store(true)
 	} else {
 		g.Go(func() error { return s.crm.Run(ctx) })
-		g.Go(func() error { return s.prerender(ctx, s.warm) })
 		late := time.AfterFunc(warmUp, s.warm)
 		defer late.Stop()
 	}

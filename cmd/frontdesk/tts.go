@@ -92,17 +92,26 @@ const (
 	prerenderFirst = 50 * time.Millisecond
 )
 
-// prerender renders every employee's greeting ahead, at the start and when
-// names change, so that no call has to wait for it. It calls first once it has
+// prerender renders every employee's greeting ahead, and the announcement of
+// recordings, at the start and when they change, so that no call has to wait for
+// them. It calls first once it has
 // done so for the first time.
 func (s *system) prerender(ctx context.Context, first func()) error {
 	known := map[string]bool{}
 	tick := time.NewTicker(prerenderFirst)
 	defer tick.Stop()
 	for {
-		texts, err := greetings(s.live.Load().cfg, s.crm.Employees())
+		cfg := s.live.Load().cfg
+		var employees map[int]call.Employee
+		if s.crm != nil {
+			employees = s.crm.Employees()
+		}
+		texts, err := greetings(cfg, employees)
 		if err != nil {
 			s.log.Error("greetings cannot be rendered ahead", "error", err)
+		}
+		if text := cfg.Recordings.Announce; cfg.Recordings.Mode != "off" && text != "" && (len(texts) > 0 || s.crm == nil) {
+			texts = append(texts, text)
 		}
 		var fresh []string
 		for _, t := range texts {

@@ -68,7 +68,7 @@ func defaultService() Service {
 		Sticky:     Sticky{Time: 15 * time.Minute},
 		Staff:      Staff{Every: 30 * time.Second},
 		CallLog:    CallLog{MissedOwner: "placeholder", History: store.DefaultHistory},
-		Recordings: Recordings{Mode: "off", Keep: 30 * day, Dir: "recordings/"},
+		Recordings: Recordings{Mode: "off", Keep: 30 * day, Dir: "recordings/", Announce: "Разговор может быть записан."},
 		Phonebook:  Phonebook{Every: day},
 		Mail:       Mail{From: "frontdesk@localhost"},
 	}

@@ -30,7 +30,6 @@ func (c *checker) all() {
 	c.crm()
 	c.service()
 	c.reception()
-	c.later()
 }
 
 // resolveFiles takes the files that are read from the configuration's folder.
@@ -195,16 +194,32 @@ func (c *checker) service() {
 	}
 	c.within("staff.every", c.Staff.Every, time.Second, day)
 	c.callLog()
-	if c.Recordings.Mode == "link" && c.HTTP.PublicURL == "" {
-		c.failAt("recordings.mode", "links to recordings need an address that is reached from outside", "set http.public_url")
-	}
-	c.within("recordings.keep", c.Recordings.Keep, time.Hour, 100*365*day)
-	if filepath.Clean(c.Recordings.Dir) == "." {
-		c.failAt("recordings.dir", "recordings.dir names no folder of its own", "write recordings/")
-	}
+	c.recordings()
 	c.phonebook()
 	c.within("phonebook.every", c.Phonebook.Every, time.Minute, 30*day)
 	c.mail()
+}
+
+// recordings have to come from somewhere and to go somewhere.
+func (c *checker) recordings() {
+	r := c.Recordings
+	c.within("recordings.keep", r.Keep, time.Hour, 100*365*day)
+	if filepath.Clean(r.Dir) == "." {
+		c.failAt("recordings.dir", "recordings.dir names no folder of its own", "write recordings/")
+	}
+	if r.Mode == "off" {
+		return
+	}
+	if r.Mode == "link" && c.HTTP.PublicURL == "" {
+		c.failAt("recordings.mode", "links to recordings need an address that is reached from outside", "set http.public_url")
+	}
+	if !c.CallLog.Enabled {
+		c.warnAt("recordings.mode", "recordings are kept and go nowhere: calls are not logged", "set calllog.enabled")
+	}
+	if r.Announce != "" && c.Greeting.Engine == "none" {
+		c.warnAt("recordings.mode", "no call is recorded unless its announcement lies in greeting.cache as a recorded prompt: nothing speaks it",
+			`set greeting.engine, or recordings.announce: ""`)
+	}
 }
 
 // phonebook wants both sides of what is to be kept equal.

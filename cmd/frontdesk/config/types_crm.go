@@ -124,6 +124,10 @@ type Recordings struct {
 	Keep time.Duration `yaml:"keep"`
 	// Folder of recordings on their way.
 	Dir string `yaml:"dir"`
+	// Said to callers before a call is recorded; where it cannot be said, the call is not recorded. "" is nothing.
+	Announce string `yaml:"announce"`
+	// Keeps the two sides apart in the mp3, at 32 kbit/s; else they are mixed, at 24.
+	Stereo bool `yaml:"stereo"`
 }
 
 // Phonebook is the address book in 3CX.
