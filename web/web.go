@@ -115,7 +115,11 @@ type Config struct {
 	Health    Health
 	Tools     Tools
 	Retrier   Retrier // nil: nothing is owed to the CRM
+	Foreign
+}
 
+// Foreign are handlers of others, which go without the token.
+type Foreign struct {
 	// Hooks are handlers of others by their path. They take POST from
 	// everywhere and know by themselves whom to believe.
 	Hooks map[string]http.Handler

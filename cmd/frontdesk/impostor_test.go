@@ -59,8 +59,10 @@ func TestAnotherServerAtTheAddress(t *testing.T) {
 	}{
 		"another frontdesk":  {says(`{"product":"frontdesk","version":"1","config":"/etc/other\u202e.yaml","sum":"00"}`), `runs by /etc/other\u202e.yaml`},
 		"something else":     {says(`<html>`), "runs by another configuration"},
-		"an older frontdesk": {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(404) }, "runs by another configuration"},
-		"one that redirects": {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "http://evil.example/", http.StatusTemporaryRedirect) }, "runs by another configuration"},
+		"an older frontdesk": {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNotFound) }, "runs by another configuration"},
+		"one that redirects": {func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "http://evil.example/", http.StatusTemporaryRedirect)
+		}, "runs by another configuration"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -93,7 +95,7 @@ func TestAnswersOfTheServerGoneWrong(t *testing.T) {
 		"it breaks off within": {line(`{"progress":{"what":"cont`), "it broke off"},
 		"it ends":              {line(`{"progress":{"what":"c","done":1,"total":9,"note":"` + evil + `"}}` + "\n" + `{"error":"the server is ending","status":503}`), "waiting: \\x1b[2J\\u202e"},
 		"an error":             {line(`{"error":"` + evil + `","status":502}`), "frontdesk: \\x1b[2J\\u202e"},
-		"a status":             {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500) }, "answered 500"},
+		"a status":             {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) }, "answered 500"},
 		"no JSON":              {says("<html>"), "invalid character"},
 		"another shape":        {says(`{"findings":"` + evil + `"}`), "cannot unmarshal"},
 	} {

@@ -32,8 +32,7 @@ import (
 // system is everything that serve runs, wired from one configuration. Nothing
 // in it knows the others but through what is passed in here.
 type system struct {
-	path string
-	log  *slog.Logger
+	log *slog.Logger
 
 	signalling
 	media   *media.Engine
@@ -44,9 +43,15 @@ type system struct {
 	web     *web.Server
 	*state
 
+	reloading
+	ready atomic.Bool
+}
+
+// reloading is what a reload reads and changes.
+type reloading struct {
+	path  string // of the configuration
 	live  atomic.Pointer[live]
 	moved chan *b2bua.Nodes // nodes to probe after a reload
-	ready atomic.Bool
 }
 
 // signalling is the stack and the accounts it keeps registered, by trunk.
@@ -64,7 +69,7 @@ type live struct {
 // newSystem binds the sockets and builds the parts; Run makes them work. path
 // is the file that a reload reads.
 func newSystem(ctx context.Context, cfg *config.Config, path string, log *slog.Logger, tap func(sip.Packet)) (*system, error) {
-	s := &system{path: path, log: log, moved: make(chan *b2bua.Nodes, 1)}
+	s := &system{log: log, reloading: reloading{path: path, moved: make(chan *b2bua.Nodes, 1)}}
 	nodes := b2bua.NewNodes(cfg.PBX.SIP, log)
 	s.live.Store(&live{cfg: cfg, nodes: nodes})
 
@@ -219,7 +224,7 @@ func (s *system) newWeb(ctx context.Context, cfg *config.Config) (*web.Server, e
 	}
 	server, err := web.New(web.Config{
 		Listener: l, Token: cfg.HTTP.Token.Reveal(), Version: version(), Logger: s.log, Metrics: registry,
-		Calls: web.NewHistory(s.ring, archive{s.store}, s.log), Retrier: s.calls, Explainer: s, Reloader: s, Health: s, Tools: s.tools(), Hooks: s.state.hooks(cfg, s.crm), Linked: s.tapes.handler(),
+		Calls: web.NewHistory(s.ring, archive{s.store}, s.log), Retrier: s.calls, Explainer: s, Reloader: s, Health: s, Tools: s.tools(), Foreign: web.Foreign{Hooks: s.state.hooks(cfg, s.crm), Linked: s.tapes.handler()},
 	})
 	if err != nil {
 		return nil, errors.Join(err, l.Close())
