@@ -45,7 +45,8 @@ type Log interface {
 	Add(r call.Record)
 }
 
-// Observer is told of an incoming call while it lasts. It must not block.
+// Observer is told of an incoming call while it lasts, by the call's own
+// goroutine: it must not block, and rather loses what it cannot take.
 type Observer interface {
 	// Ringing: the call goes to the record's target. It comes again where another
 	// one is rung.

@@ -39,7 +39,6 @@ func (c *conversation) bridge(ctx context.Context) int {
 			ring = 0 // nobody comes after: let it ring
 		}
 		var leg *secondLeg
-		c.rings(ext)
 		if leg, code = c.reach(ctx, ext, ring); leg != nil {
 			c.record.handed(call.TransferBridge, leg.place.ext)
 			return c.join(ctx, leg)
@@ -64,6 +63,7 @@ func (c *conversation) reach(ctx context.Context, ext call.Extension, ring time.
 	}
 	code := 503
 	for hop := 0; hop <= maxHops; hop++ {
+		c.rings(ext)
 		leg, res := c.anyNode(ctx, ext)
 		if leg != nil {
 			return leg, 0

@@ -45,6 +45,7 @@ type rig struct {
 	crm      *directory
 	mirror   b2bua.Mirror
 	tapes    *tapes
+	observer b2bua.Observer
 	records  *records
 }
 
@@ -83,8 +84,8 @@ func setup(t *testing.T, options ...option) *rig {
 	}
 	r.agent = b2bua.NewAgent(b2bua.Deps{
 		Directory: r.crm, Mirror: r.mirror, Staff: staff{}, Prompts: prompts{}, Log: r.records, Media: r.engine,
-		Recorder: r.tapes,
-		Logger:   slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug})),
+		Recorder: r.tapes, Observer: r.observer,
+		Logger: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}, r.settings)
 	listener, err := sip.Listen(ctx, "udp://127.0.0.1:0", nil)
 	r.must(err)

@@ -45,7 +45,9 @@ type Config struct {
 }
 
 // Log keeps the record of every call and has it in the CRM. Make it with New.
-// What a call tells it never waits.
+// What a call tells it never waits: where a queue is full, what rings is dropped
+// and left to the end of the call; a record is lost only where the database has
+// taken none of the last ten thousand.
 type Log struct {
 	cfg     Config
 	log     *slog.Logger
