@@ -21,15 +21,17 @@ const (
 	RecordSettled RecordState = "settled"
 )
 
-// saveRecordSQL keeps a record unless a better one is there: an answered call
-// never becomes a missed one, and a settled one waits for nobody.
+// saveRecordSQL keeps a record unless a better one is there: once settled a call
+// waits for nobody, and an answered one never becomes a missed one. While it
+// waits it may: a queue that picks up has answered as far as we could see. One
+// that has ended is never open again.
 const saveRecordSQL = `INSERT INTO calls (id, node, started, ended, direction, trunk, caller, target, outcome, result, state, body)
 	VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
 	ON CONFLICT (id) DO UPDATE SET node = excluded.node, started = excluded.started, ended = excluded.ended,
 		direction = excluded.direction, trunk = excluded.trunk, caller = excluded.caller, target = excluded.target,
 		outcome = excluded.outcome, result = excluded.result, state = excluded.state, body = excluded.body
-	WHERE NOT (calls.result = 'answered' AND excluded.result <> 'answered')
-		AND NOT (calls.state = 'settled' AND excluded.state <> 'settled')`
+	WHERE NOT (calls.state = 'settled' AND (excluded.state <> 'settled' OR calls.result = 'answered' AND excluded.result <> 'answered'))
+		AND NOT (calls.result <> '' AND excluded.result = '')`
 
 // SaveRecord keeps r, in the place of what was kept of the call, and reports
 // whether it did: a better account that is there stays. The ledger is not part

@@ -86,7 +86,9 @@ func TestBetterRecord(t *testing.T) {
 		}{
 			{open, store.RecordWaiting, true},
 			{missed, store.RecordWaiting, true},
-			{open, store.RecordWaiting, true},
+			{open, store.RecordWaiting, false},
+			{answered, store.RecordWaiting, true}, // by a queue, as it turns out
+			{open, store.RecordWaiting, false},
 			{missed, store.RecordSettled, true},
 			{missed, store.RecordWaiting, false},
 			{answered, store.RecordSettled, true},
