@@ -140,7 +140,11 @@ func (w *world) start() {
 		Voices: crm.Voices{Employees: w.hooks},
 	})
 	must(w.t, err)
-	w.log = calllog.New(calllog.Config{Store: w.store, CRM: client, Policy: w.policy, Recordings: w.sounds, Logger: log})
+	began := time.Now()
+	w.log = calllog.New(calllog.Config{
+		Store: w.store, CRM: client, Policy: w.policy, Recordings: w.sounds, Logger: log,
+		Now: func() time.Time { return monday.Add(time.Since(began)) }, // the day of the calls
+	})
 	w.stop = sync.OnceFunc(func() {
 		client.Close()
 		must(w.t, w.store.Close())
