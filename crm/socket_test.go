@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -199,14 +200,31 @@ func TestMissingOf(t *testing.T) {
 	}
 }
 
+// BenchmarkLookup asks a portal live, on loopback: one that answers at once, and
+// one that takes as long as real ones do. Run with
+// go test -run '^$' -bench 'Lookup|Million' ./crm; what it reports is in
+// docs/performance.md.
 func BenchmarkLookup(b *testing.B) {
-	c, _ := serve(b, knownPortal(), false, func(c *crm.Config) { c.Rate = crm.Rate{PerSecond: 1e9, Burst: 1e9} })
-	wantAnn(b, c)
-	b.ReportAllocs()
-	b.ResetTimer()
-	for b.Loop() {
-		if _, err := c.Lookup(b.Context(), number); err != nil {
-			b.Fatal(err)
-		}
+	for _, latency := range []time.Duration{0, 200 * time.Millisecond} {
+		b.Run("latency="+latency.String(), func(b *testing.B) {
+			p := knownPortal()
+			c, _ := serve(b, p, false, func(c *crm.Config) { c.Rate = crm.Rate{PerSecond: 1e9, Burst: 1e9} })
+			wantAnn(b, c)
+			p.SetFault(crmtest.Fault{Latency: latency})
+			b.ReportAllocs()
+			times := make([]time.Duration, 0, 1<<16)
+			for b.Loop() {
+				began := time.Now()
+				if _, err := c.Lookup(b.Context(), number); err != nil {
+					b.Fatal(err)
+				}
+				if len(times) < cap(times) {
+					times = append(times, time.Since(began))
+				}
+			}
+			slices.Sort(times)
+			b.ReportMetric(float64(times[len(times)/2].Microseconds()), "p50-us")
+			b.ReportMetric(float64(times[len(times)*99/100].Microseconds()), "p99-us")
+		})
 	}
 }
