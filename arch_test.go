@@ -45,6 +45,7 @@ var law = map[string][]string{
 	"b2bua":           {"call", "routing", "sip", "media", "media/sdp"},
 	"calllog":         {"call", "store", "crm"},
 	"phonebook":       {"call"},
+	"notify":          {"call", "store"},
 	"staff":           {"call", "routing", "store"},
 	"web":             {"call", "routing"},
 	"bench":           {everything},

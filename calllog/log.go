@@ -33,6 +33,10 @@ type Sound struct {
 // ErrNotReady says that a recording is in the making.
 var ErrNotReady = errors.New("the recording is not ready")
 
+// Also joins the transaction that keeps a final record: what it writes, and
+// owes, is there if the record is.
+type Also func(ctx context.Context, tx *store.Tx, r call.Record) error
+
 // Config is what a Log needs. CRM may be nil: records are kept, and nothing is
 // logged. Recordings may be nil: none are attached.
 type Config struct {
@@ -40,6 +44,7 @@ type Config struct {
 	CRM        *crm.Client
 	Recordings Recordings
 	Policy     func() Policy // as it is now; it must not block
+	Also       Also          // nil: nothing else is written with a final record
 	Logger     *slog.Logger
 	Now        func() time.Time // nil: the real clock
 }
@@ -237,6 +242,11 @@ func (l *Log) settle(ctx context.Context, e ended) error {
 		kept, err := tx.SaveRecord(ctx, e.record, e.state)
 		if err != nil || !kept || e.state != store.RecordSettled {
 			return err
+		}
+		if l.cfg.Also != nil {
+			if err := l.cfg.Also(ctx, tx, e.record); err != nil {
+				return err
+			}
 		}
 		return l.owe(ctx, tx, e.record, policy)
 	})
