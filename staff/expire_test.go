@@ -277,8 +277,9 @@ func TestNoMailServer(t *testing.T) {
 	})
 }
 
-// A day in which clocks are put forward at two, with a deputy to midnight, one
-// over the change, and a binding over the change: decisions and mails.
+// A day in which clocks are put forward at two, with a rule from midnight, a
+// deputy to midnight, one over the change, and a binding over the change:
+// decisions and mails.
 func TestDayOfClockChange(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		zone := berlin(t)
@@ -286,8 +287,8 @@ func TestDayOfClockChange(t *testing.T) {
 		time.Sleep(time.Until(at(25, 23, 0)))
 		plan, problems := routing.Compile(routing.Source{
 			Country: "RU", Zone: zone, Sticky: true, Trunks: []string{"carrier"}, Leads: "ignore",
-			Numbers: call.Numbers{Extensions: call.Ranges{"100-299"}, Queues: call.Ranges{"800"}},
-			Rules:   []routing.RuleSource{{Name: "all", Default: "800"}},
+			Numbers: call.Numbers{Extensions: call.Ranges{"100-299"}, Queues: call.Ranges{"800-801"}},
+			Rules:   []routing.RuleSource{{Name: "night", Hours: "Mon-Sun 00:00-06:00", Default: "801"}, {Name: "all", Default: "800"}},
 		})
 		if plan == nil {
 			t.Fatal(problems)
@@ -298,13 +299,18 @@ func TestDayOfClockChange(t *testing.T) {
 		)
 		f.hire(t)
 		book := newBook()
+		const stranger = 0
 		decide := func(contact int) string {
 			now := time.Now().In(zone)
-			d := plan.Decide(routing.Facts{
+			facts := routing.Facts{
 				At: now, Trunk: "carrier", Caller: client, DID: did, Employees: people(), Sticky: book.Sticky(client, now),
-				Numbers: call.Numbers{Extensions: call.Ranges{"100-299"}, Queues: call.Ranges{"800"}},
-				CRM:     call.Answer{Source: call.SourceLive, Entities: []call.Entity{f.entity(contact)}},
-			})
+				Numbers: call.Numbers{Extensions: call.Ranges{"100-299"}, Queues: call.Ranges{"800-801"}},
+				CRM:     call.Answer{Source: call.SourceLive},
+			}
+			if contact != stranger {
+				facts.CRM.Entities = []call.Entity{f.entity(contact)}
+			}
+			d := plan.Decide(facts)
 			return string(d.Target) + " " + string(d.Outcome)
 		}
 		expect := func(when time.Time, contact int, want string) {
@@ -316,6 +322,8 @@ func TestDayOfClockChange(t *testing.T) {
 		}
 		second := time.Second
 		expect(at(25, 23, 59).Add(59*second), 1, "205 temporary")
+		expect(at(25, 23, 59).Add(59*second), stranger, "800 unknown")
+		expect(at(26, 0, 0), stranger, "801 unknown")
 		expect(at(26, 0, 0), 1, "201 responsible") // from the value: nothing is cleared yet
 		expect(at(26, 1, 50), 2, "205 temporary")
 		book.Ended(in("201"))
@@ -324,6 +332,8 @@ func TestDayOfClockChange(t *testing.T) {
 		expect(at(26, 3, 5), 2, "205 temporary")
 		expect(at(26, 3, 29).Add(59*second), 2, "205 temporary")
 		expect(at(26, 3, 30), 2, "207 responsible")
+		expect(at(26, 5, 59).Add(59*second), stranger, "801 unknown") // five hours after midnight
+		expect(at(26, 6, 0), stranger, "800 unknown")
 		time.Sleep(12 * time.Hour)
 		var got []string
 		mails, when := f.post.all()
