@@ -1,6 +1,7 @@
 package pbx
 
 import (
+	"strconv"
 	"time"
 
 	"frontdesk/call"
@@ -24,6 +25,9 @@ type Account string
 const (
 	AccountCDR Account = "cdr" // lines of the CDR socket
 	AccountLog Account = "log" // rows of the XAPI call log: leg by leg, with recordings
+	// AccountControl: followed by call control, to the second and leg by leg, for
+	// the extensions that are monitored. It does not know why a call was missed.
+	AccountControl Account = "control"
 )
 
 // Call is one call as the PBX accounts for it, all its legs joined.
@@ -59,6 +63,15 @@ func (c *Call) outside() call.Number {
 		return c.Callee
 	}
 	return c.Caller
+}
+
+// key is by what an account is known. Call control's numbers begin anew with the
+// PBX.
+func (c *Call) key() string {
+	if c.Account == AccountControl {
+		return "control/" + c.ID + "/" + strconv.FormatInt(c.Started.UnixMilli(), 10)
+	}
+	return c.ID
 }
 
 // talked reports whether a person answered: voicemail, queues and menus pick up too.

@@ -77,15 +77,12 @@ func NewCallControl(cfg CallControlConfig) *CallControl {
 	return &CallControl{cfg: cfg, log: cfg.Logger, board: newBoard(cfg.Country, cfg.Grace)}
 }
 
-// Busy tells whether an extension is in a call, ringing or dialling; known is
-// false for those that are not monitored and while there is no connection.
-func (c *CallControl) Busy(ext call.Extension) (known, busy bool) {
+// Follows tells whether the calls of a number are seen: it is monitored, and
+// there is a connection.
+func (c *CallControl) Follows(n call.Extension) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.online {
-		return false, false
-	}
-	return c.board.busy(ext)
+	return c.online && c.board.follows(n)
 }
 
 // Live are the extensions in calls at this moment, in the order of their calls;

@@ -12,10 +12,6 @@ import (
 	"frontdesk/call"
 )
 
-// AccountControl: followed by call control, to the second and leg by leg, for
-// the extensions that are monitored.
-const AccountControl Account = "control"
-
 // Kinds of numbers, as call control names them without their W.
 const (
 	dnExtension = "extension"
@@ -115,16 +111,9 @@ func newBoard(country string, grace time.Duration) *board {
 	}
 }
 
-func (b *board) busy(ext call.Extension) (known, busy bool) {
-	if _, known = b.kinds[ext]; !known {
-		return false, false
-	}
-	for _, s := range b.seats {
-		if s.dn == ext {
-			return true, true
-		}
-	}
-	return true, false
+func (b *board) follows(n call.Extension) bool {
+	_, known := b.kinds[n]
+	return known
 }
 
 func (b *board) live() []Participant {

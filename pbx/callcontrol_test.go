@@ -52,10 +52,7 @@ func newWatch(t *testing.T, reconcile time.Duration, who pbxtest.Client) *watch 
 // connected waits for the first snapshot.
 func (w *watch) connected() {
 	w.Helper()
-	eventually(w.T, "a connection", func() bool {
-		known, _ := w.Busy("101")
-		return known
-	})
+	eventually(w.T, "a connection", func() bool { return w.Follows("101") })
 }
 
 // shows waits for the live state, given as call, extension, status, ...
@@ -64,7 +61,7 @@ func (w *watch) shows(want ...pbx.Participant) {
 	ignore := cmpopts.IgnoreFields(pbx.Participant{}, "Since", "Call")
 	eventually(w.T, "the live state", func() bool {
 		for _, p := range want {
-			if known, busy := w.Busy(p.Extension); !known || !busy {
+			if !w.Follows(p.Extension) {
 				return false
 			}
 		}
@@ -127,9 +124,6 @@ func TestCallControl(t *testing.T) {
 			tr.Leave("101")
 			tr.Answer("105")
 			w.shows(seat("105", "Connected"))
-			if known, busy := w.Busy("101"); !known || busy {
-				t.Errorf("101 is known=%t busy=%t after it has left", known, busy)
-			}
 			tr.End("")
 			w.shows()
 			got := w.ends(1)[0]
@@ -165,7 +159,7 @@ func TestCallControlMissed(t *testing.T) {
 	if last.Result != call.ResultMissed || last.MissedIn != "queue" || last.Caller != anna || len(last.Talks) != 0 || len(last.Rang) == 0 {
 		t.Errorf("%+v", last)
 	}
-	if known, _ := w.Busy("800"); known {
+	if w.Follows("800") {
 		t.Error("a queue that is not monitored is known")
 	}
 }
@@ -176,7 +170,7 @@ func TestCallControlDenied(t *testing.T) {
 	t.Parallel()
 	w := newWatch(t, time.Minute, pbxtest.Client{NoCallControl: true})
 	eventually(t, "an attempt", func() bool { return w.api.Total() > 1 })
-	if known, _ := w.Busy("101"); known || w.Live() != nil {
+	if w.Follows("101") || w.Live() != nil {
 		t.Error("something is known")
 	}
 }

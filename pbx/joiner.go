@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/base32"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -45,7 +46,7 @@ type JoinerConfig struct {
 // the default.
 type Patience struct {
 	Handed  time.Duration // a call handed over by 302 or REFER, whose fate only the PBX knows: 6 h; also how long late accounts are taken
-	Bridged time.Duration // a bridged call after its end, and a call of the PBX that may have passed frontdesk: 20 s
+	Bridged time.Duration // a bridged call after its end, and a call of the PBX that may have passed frontdesk: 20 s; also what call control saw, for a better account
 }
 
 // Joiner brings frontdesk's records and the PBX's calls of the same calls
@@ -204,14 +205,19 @@ func (j *Joiner) takePBX(c *Call) {
 		return
 	}
 	j.accounts.Add(1)
-	if a := j.calls[c.ID]; a != nil {
+	if a := j.calls[c.key()]; a != nil {
 		j.improve(a, c)
 		return
 	}
 	if a, i := j.twin(c); a != nil {
+		first := a.hearsay()
 		a.Calls[i].put(c)
-		j.calls[c.ID] = a
+		j.calls[c.key()] = a
 		j.improved(a)
+		if first && !a.hearsay() { // now it may have a place
+			j.plan(a, time.Now().Add(j.cfg.Patience.Bridged))
+			j.match(a.key)
+		}
 		return
 	}
 	a := &affair{ID: aloneID(c), Calls: []accounts{newAccounts(c)}}
@@ -234,7 +240,7 @@ func (j *Joiner) forgotten(c *Call) bool {
 // improve takes a further account of a call that is known by its id.
 func (j *Joiner) improve(a *affair, c *Call) {
 	for i := range a.Calls {
-		if a.Calls[i].has(c.ID) && a.Calls[i].put(c) {
+		if a.Calls[i].has(c.key()) && a.Calls[i].put(c) {
 			j.improved(a)
 			return
 		}
@@ -294,13 +300,26 @@ func (j *Joiner) end(a *affair) {
 	case a.Settled:
 		j.forget(a)
 	case a.Own != nil:
+		j.hear(a)
 		j.settle(a)
 	case j.force(a):
+	case a.hearsay() && !j.cfg.Busy(a.outside()): // the call is another's to tell
+		j.forget(a)
 	case j.cfg.Busy(a.outside()), a.open() && time.Since(a.Calls[0].view().Ended) < j.cfg.Patience.Handed:
 		j.plan(a, time.Now().Add(j.cfg.Patience.Bridged))
 	default:
 		j.alone.Add(1)
 		j.settle(a)
+	}
+}
+
+// hear lets what only call control saw have the places of a record for which
+// nothing better has come in time.
+func (j *Joiner) hear(a *affair) {
+	for _, o := range slices.Clone(j.numbers[a.key]) {
+		if o.hearsay() {
+			j.force(o)
+		}
 	}
 }
 

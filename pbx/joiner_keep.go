@@ -36,7 +36,7 @@ func (j *Joiner) restore(id string, doc []byte) {
 		return
 	}
 	for i := range a.Calls {
-		if a.Calls[i].CDR == nil && a.Calls[i].Log == nil {
+		if len(a.Calls[i].ids()) == 0 {
 			a.Calls = nil
 			break
 		}
@@ -132,7 +132,7 @@ func (j *Joiner) leave(ctx context.Context) {
 		return
 	}
 	for _, a := range j.affairs {
-		if !a.Settled && (j.cfg.Pending == nil || j.dirty[a.ID]) {
+		if !a.Settled && !a.hearsay() && (j.cfg.Pending == nil || j.dirty[a.ID]) {
 			j.settle(a)
 		}
 	}

@@ -94,6 +94,9 @@ func (a *affair) open() bool {
 	return slices.ContainsFunc(a.Calls, func(c accounts) bool { return c.view().Open })
 }
 
+// hearsay reports whether only call control has told of a call.
+func (a *affair) hearsay() bool { return a.Own == nil && a.Calls[0].hearsay() }
+
 // full reports whether all that the PBX can tell of our record is here.
 func (a *affair) full() bool {
 	return a.Own != nil && !a.open() && !slices.ContainsFunc(a.slots, func(s slot) bool { return !s.taken })
@@ -102,6 +105,7 @@ func (a *affair) full() bool {
 const (
 	within      = 10 * time.Second // between the hand-over and the PBX's time of it: clocks differ
 	beyondDoubt = 2 * time.Second  // nearer than this there is none
+	seen        = 3 * time.Second  // between what call control saw and the PBX's own time of it
 	elsewhere   = 100_000          // what another destination costs, in milliseconds of distance
 	unplaced    = 1_000_000        // what it costs to leave a call without a place
 	never       = 1_000_000_000
@@ -158,7 +162,7 @@ func sameTarget(target call.Extension, c *Call) bool {
 // where there is no doubt. While another call of the number is under way, whose
 // record may fit better, only the end of a call takes doubt away.
 func (j *Joiner) match(key string) {
-	j.assign(key, func(waiting *affair, s *slot, sure bool) bool {
+	j.assign(key, nil, func(waiting *affair, s *slot, sure bool) bool {
 		return sure && (!s.end.IsZero() || !j.cfg.Busy(waiting.outside()))
 	})
 }
@@ -167,17 +171,18 @@ func (j *Joiner) match(key string) {
 // better place may yet come; false where it stays unplaced.
 func (j *Joiner) force(a *affair) bool {
 	busy := j.cfg.Busy(a.outside())
-	j.assign(a.key, func(waiting *affair, _ *slot, sure bool) bool { return waiting == a && (sure || !busy) })
+	j.assign(a.key, a, func(waiting *affair, _ *slot, sure bool) bool { return waiting == a && (sure || !busy) })
 	return j.affairs[a.ID] != a
 }
 
 // assign finds the best places for all waiting calls of a number at once, and
-// uses those that accept agrees to.
-func (j *Joiner) assign(key string, accept func(waiting *affair, s *slot, sure bool) bool) {
+// uses those that accept agrees to. What only call control saw takes nobody's
+// place, but for the one that must have one now.
+func (j *Joiner) assign(key string, now *affair, accept func(waiting *affair, s *slot, sure bool) bool) {
 	var waiting []*affair
 	var places []place
 	for _, a := range j.numbers[key] {
-		if a.Own == nil && !a.Settled {
+		if a.Own == nil && !a.Settled && (!a.hearsay() || a == now) {
 			waiting = append(waiting, a)
 		}
 	}

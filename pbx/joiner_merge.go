@@ -10,9 +10,10 @@ import (
 
 // accounts are what the PBX's sources say about one call.
 type accounts struct {
-	CDR  *Call `json:"cdr,omitempty"`
-	Log  *Call `json:"log,omitempty"`
-	Slot int   `json:"slot,omitempty"` // which place it has in our record
+	CDR     *Call `json:"cdr,omitempty"`
+	Log     *Call `json:"log,omitempty"`
+	Control *Call `json:"control,omitempty"`
+	Slot    int   `json:"slot,omitempty"` // which place it has in our record
 }
 
 func newAccounts(c *Call) accounts {
@@ -22,11 +23,18 @@ func newAccounts(c *Call) accounts {
 }
 
 func (a *accounts) of(source Account) **Call {
-	if source == AccountLog {
+	switch source {
+	case AccountLog:
 		return &a.Log
+	case AccountControl:
+		return &a.Control
 	}
 	return &a.CDR
 }
+
+// hearsay reports whether there is no more than call control saw: it does not
+// see all, nor why nobody answered.
+func (a *accounts) hearsay() bool { return a.CDR == nil && a.Log == nil }
 
 // put takes an account in the place of an earlier one of its source; what was
 // answered never becomes a miss.
@@ -40,7 +48,7 @@ func (a *accounts) put(c *Call) bool {
 }
 
 func (a *accounts) each(f func(*Call)) {
-	for _, c := range []*Call{a.CDR, a.Log} {
+	for _, c := range []*Call{a.CDR, a.Log, a.Control} {
 		if c != nil {
 			f(c)
 		}
@@ -49,7 +57,7 @@ func (a *accounts) each(f func(*Call)) {
 
 func (a *accounts) ids() []string {
 	var out []string
-	a.each(func(c *Call) { out = append(out, c.ID) })
+	a.each(func(c *Call) { out = append(out, c.key()) })
 	return out
 }
 
@@ -66,7 +74,8 @@ func (a *accounts) started() time.Time {
 }
 
 // apart is how far an account of another source is from being one of this call,
-// in milliseconds; never for another call. Both sources have the PBX's clock.
+// in milliseconds; never for another call. The line and the log have the PBX's
+// clock, call control ours, but it sees both ends of a call.
 func (a *accounts) apart(c *Call) int {
 	if *a.of(c.Account) != nil {
 		return never
@@ -76,6 +85,10 @@ func (a *accounts) apart(c *Call) int {
 	cost := int((start + min(end, within)).Milliseconds())
 	other := v.First != c.First && v.First != "" && c.First != ""
 	switch {
+	case a.hearsay() || c.Account == AccountControl:
+		if max(start, end) > seen {
+			return never
+		}
 	case start > beyondDoubt, other && end > beyondDoubt:
 		return never
 	case other:
@@ -85,13 +98,20 @@ func (a *accounts) apart(c *Call) int {
 }
 
 // view is what the accounts say together. The call log knows legs apart and
-// recordings, the line knows agents, prefix and trunk.
+// recordings, the line knows agents, prefix and trunk. Where the log is silent
+// call control knows how long each of several talked.
 func (a accounts) view() Call {
-	if a.CDR == nil {
+	switch {
+	case a.hearsay():
+		return *a.Control
+	case a.CDR == nil:
 		return *a.Log
 	}
 	v := *a.CDR
 	if a.Log == nil {
+		if a.Control != nil && len(v.Talks) > 1 && sameChain(v.Talks, a.Control.Talks) {
+			v.Talks = a.Control.Talks
+		}
 		return v
 	}
 	if a.Log.talked() {
@@ -109,6 +129,11 @@ func (a accounts) view() Call {
 		v.First = a.Log.First
 	}
 	return v
+}
+
+// sameChain reports whether the same talked, in the same order.
+func sameChain(a, b []call.Talk) bool {
+	return slices.EqualFunc(a, b, func(x, y call.Talk) bool { return x.Extension == y.Extension })
 }
 
 // unheard are those who rang and never talked, each once.

@@ -127,7 +127,7 @@ func (w *world) pass(d *desk, from call.Number, at time.Time, r call.Record) {
 }
 
 // tell lets the PBX tell of a call: by line, often by the call log later, and
-// either of them more than once.
+// either of them more than once. Call control has often seen it end, too.
 func (w *world) tell(d *desk, c pbx.Call) {
 	say := func(c pbx.Call, within time.Duration) {
 		for range 1 + w.IntN(2) {
@@ -135,6 +135,14 @@ func (w *world) tell(d *desk, c pbx.Call) {
 		}
 	}
 	say(c, 15*time.Second)
+	if w.IntN(2) == 0 {
+		seen := c
+		seen.ID, seen.Account = fmt.Sprint(w.IntN(3)), pbx.AccountControl
+		if len(seen.Talks) == 0 {
+			seen.Result = call.ResultMissed
+		}
+		w.on(c.Ended.Add(3*time.Second+w.somewhen(time.Second)), func() { d.PBX(seen) })
+	}
 	if w.IntN(2) == 0 {
 		l := c
 		l.ID, l.Account = "log-"+c.ID, pbx.AccountLog

@@ -33,10 +33,16 @@ type accounting struct {
 	reader     pbx.Reader
 	log        *slog.Logger
 
-	passing func(call.Number) bool // set before it runs
+	watchers
 	order   atomic.Pointer[[]string]
 	nodes   atomic.Pointer[[]netip.Prefix]
 	trunks  atomic.Pointer[map[string]string]
+}
+
+// watchers see calls go on. They are set before accounting runs.
+type watchers struct {
+	passing func(call.Number) bool    // a call of a number passes frontdesk
+	follows func(call.Extension) bool // call control will tell of a number's calls
 }
 
 // cdrSource gives call detail records.
@@ -62,7 +68,8 @@ func newAccounting(ctx context.Context, p accountsOf) (*accounting, error) {
 	if p.cfg.PBX.CDR == nil && p.xapi == nil {
 		return nil, nil
 	}
-	a := &accounting{xapi: p.xapi, log: p.log, passing: func(call.Number) bool { return false }}
+	a := &accounting{xapi: p.xapi, log: p.log}
+	a.watchers = watchers{func(call.Number) bool { return false }, func(call.Extension) bool { return false }}
 	a.reader = pbx.Reader{Country: p.cfg.Country, Numbers: p.numbers, Trunk: a.trunk}
 	a.joiner = pbx.NewJoiner(pbx.JoinerConfig{
 		Settled: p.settled, Pending: p.store, Staff: p.staff, Zone: p.cfg.Zone, Logger: p.log,
@@ -117,17 +124,23 @@ func (a *accounting) peers(all []sip.Peer) {
 	a.nodes.Store(&nodes)
 }
 
-// calls takes over who knows the calls in progress, before it runs.
-func (a *accounting) calls(passing func(call.Number) bool) {
+// watch takes over who knows the calls in progress.
+func (a *accounting) watch(w watchers) {
 	if a != nil {
-		a.passing = passing
+		a.watchers = w
 	}
+}
+
+// seen takes what call control saw of a call that is over.
+func (a *accounting) seen(c pbx.Call) {
+	c.Trunk = cmp.Or(a.trunk(c.Trunk), c.Trunk)
+	a.joiner.PBX(c)
 }
 
 // own takes the record of a call that has ended here; false where nobody will
 // say more of it, so that it is settled as it is.
 func (a *accounting) own(r call.Record) bool {
-	if a == nil || a.lines == nil && !a.reconciler.Reading() {
+	if a == nil || a.lines == nil && !a.reconciler.Reading() && !a.follows(r.Target) {
 		return false
 	}
 	a.joiner.Own(r)

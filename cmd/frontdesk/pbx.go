@@ -70,6 +70,9 @@ func (x *exchange) known() call.Numbers {
 	return call.Numbers{}
 }
 
+// follows reports whether call control will tell of the calls of a number.
+func (x *exchange) follows(n call.Extension) bool { return x.control != nil && x.control.Follows(n) }
+
 // equip gives calls what they ask of the PBX.
 func (x *exchange) equip(s *b2bua.Settings) *b2bua.Settings {
 	s.PBX.Numbers = x.numbers

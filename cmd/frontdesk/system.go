@@ -116,7 +116,7 @@ func (s *system) build(ctx context.Context, cfg *config.Config, st *store.Store,
 		deps.Recorder = recorder{s.tapes, s.media}
 	}
 	s.agent = b2bua.NewAgent(deps, s.pbx.equip(settings))
-	s.accounting.calls(s.agent.Passing)
+	s.accounting.watch(watchers{passing: s.agent.Passing, follows: s.pbx.follows})
 	if err := s.signal(ctx, cfg, listeners, tap); err != nil {
 		return err
 	}
@@ -133,7 +133,7 @@ func (s *system) remember(ctx context.Context, cfg *config.Config, st *store.Sto
 	s.pbx = newExchange(cfg, s.log)
 	s.state, err = newState(ctx, cfg, st, s.crm, s.pbx.numbers, s.log)
 	if err == nil {
-		s.pbx.connect(s.contacts.xapi, st, nil)
+		s.pbx.connect(s.contacts.xapi, st, s.accounting.seen)
 	}
 	return err
 }
