@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"net/url"
 	"strconv"
 	"strings"
@@ -12,7 +11,6 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"frontdesk/b2bua"
 	"frontdesk/call"
 	"frontdesk/calllog"
 	"frontdesk/cmd/frontdesk/config"
@@ -31,11 +29,12 @@ type callLog struct {
 	simple  atomic.Bool // the portal works without leads
 }
 
-// newCallLog makes the log over an open store.
-func newCallLog(cfg *config.Config, st *store.Store, client *crm.Client, recordings calllog.Recordings, numbers func() call.Numbers, log *slog.Logger) *callLog {
-	l := &callLog{client: client, numbers: numbers}
+// newCallLog makes the log of its parts, to which it adds the policy.
+func newCallLog(cfg *config.Config, numbers func() call.Numbers, parts calllog.Config) *callLog {
+	l := &callLog{client: parts.CRM, numbers: numbers}
 	l.cfg.Store(cfg)
-	l.Log = calllog.New(calllog.Config{Store: st, CRM: client, Recordings: recordings, Policy: l.policy, Logger: log})
+	parts.Policy = l.policy
+	l.Log = calllog.New(parts)
 	return l
 }
 
@@ -45,15 +44,6 @@ func (l *callLog) run(ctx context.Context, g *errgroup.Group) {
 	if l.client != nil {
 		g.Go(func() error { return l.watchMode(ctx) })
 	}
-}
-
-// observes gives the calls who is told while they ring: nobody where neither
-// entries nor leads are wanted.
-func (l *callLog) observes() b2bua.Observer {
-	if l.client == nil {
-		return nil
-	}
-	return l
 }
 
 // Ringing has the call in the CRM while it rings, if that is wanted now.

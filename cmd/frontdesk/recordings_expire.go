@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"frontdesk/call"
+	"frontdesk/calllog"
 	"frontdesk/cmd/frontdesk/config"
 	"frontdesk/store"
 	"frontdesk/web"
@@ -83,7 +84,7 @@ func expireAlone(ctx context.Context, cfg *config.Config, log *slog.Logger, prog
 	if err != nil {
 		return done, err
 	}
-	calls := newCallLog(cfg, st, portal, nil, func() call.Numbers { return call.Numbers{} }, log)
+	calls := newCallLog(cfg, func() call.Numbers { return call.Numbers{} }, calllog.Config{Store: st, CRM: portal, Logger: log})
 	return expiry{calls: calls, tapes: tapes, cfg: func() *config.Config { return cfg }, log: log}.Expire(ctx, progress)
 }
 

@@ -18,6 +18,7 @@ import (
 	"frontdesk/calllog"
 	"frontdesk/cmd/frontdesk/config"
 	"frontdesk/crm"
+	"frontdesk/notify"
 	"frontdesk/staff"
 	"frontdesk/store"
 	"frontdesk/web"
@@ -47,13 +48,14 @@ type state struct {
 	calls      *callLog
 	tapes      *tapes // nil where recordings are off
 	expiry     expiry // of recordings
+	notifier   *notify.Notifier
 }
 
 // openStore opens the database. One that cannot be opened now keeps nobody from
 // calling: it is taken in use when it can be.
 func openStore(ctx context.Context, cfg *config.Config, log *slog.Logger) (*store.Store, error) {
 	st, err := store.Open(ctx, cfg.Store.Reveal(), store.Options{
-		Logger: log, Node: nodeName(), Patient: true, History: cfg.CallLog.History, Queues: map[string]int{refreshJob: refreshQueue, calllog.Queue: callWorkers},
+		Logger: log, Node: nodeName(), Patient: true, History: cfg.CallLog.History, Queues: map[string]int{refreshJob: refreshQueue, calllog.Queue: callWorkers, notify.Queue: hookWorkers},
 	})
 	if err != nil {
 		return nil, fmt.Errorf("store: %w", err)
@@ -90,7 +92,12 @@ func newState(ctx context.Context, cfg *config.Config, st *store.Store, client *
 	if s.tapes, err = newTapes(cfg, st, s.contacts.xapi, log); err != nil {
 		return nil, err
 	}
-	s.calls = newCallLog(cfg, st, client, s.tapes.recordings(), numbers, log)
+	if s.notifier, err = newNotifier(cfg, st, log); err != nil {
+		return nil, err
+	}
+	s.calls = newCallLog(cfg, numbers, calllog.Config{
+		Store: st, CRM: client, Recordings: s.tapes.recordings(), Also: s.notifier.Ended, Logger: log,
+	})
 	s.expiry = expiry{calls: s.calls, tapes: s.tapes, cfg: s.calls.cfg.Load, log: log}
 	s.accounting, err = newAccounting(ctx, accountsOf{
 		cfg: cfg, xapi: s.contacts.xapi, store: st, staff: people, numbers: numbers, settled: s.settled, log: log,
@@ -142,7 +149,7 @@ func newExpirer(cfg *config.Config, st *store.Store, client *crm.Client, log *sl
 
 // deps gives the calls what they read of the state.
 func (s *state) deps(d *b2bua.Deps, cfg *config.Config) {
-	d.Sticky, d.Log, d.Observer = s.book, ended{s}, s.calls.observes()
+	d.Sticky, d.Log, d.Observer = s.book, ended{s}, s.observer(cfg)
 	if s.mirror == nil {
 		return
 	}
@@ -179,6 +186,7 @@ func (s *state) run(ctx context.Context, g *errgroup.Group) {
 		g.Go(func() error { return s.share.Run(ctx) })
 	}
 	s.calls.run(ctx, g)
+	g.Go(func() error { return s.notifier.Run(ctx) })
 	s.tapes.run(ctx, g)
 	g.Go(func() error { return s.expiry.run(ctx) })
 	s.contacts.run(ctx, g)
@@ -196,7 +204,7 @@ func (s *state) collectors() []prometheus.Collector {
 	if s.share != nil {
 		out = append(out, s.share.Collectors()...)
 	}
-	return slices.Concat(out, s.calls.Collectors(), s.tapes.collectors(), s.contacts.collectors(), s.accounting.collectors())
+	return slices.Concat(out, s.calls.Collectors(), s.notifier.Collectors(), s.tapes.collectors(), s.contacts.collectors(), s.accounting.collectors())
 }
 
 // ended hands every record on: to the list of the last calls, to the book, the

@@ -39,6 +39,7 @@ func (c *Config) Restart(other *Config) []string {
 		{"recordings.dir", c.Recordings.Dir, other.Recordings.Dir},
 		{"recordings.stereo", c.Recordings.Stereo, other.Recordings.Stereo},
 		{"mail.smtp", c.Mail.SMTP.Reveal(), other.Mail.SMTP.Reveal()},
+		{"webhooks", c.hooks(), other.hooks()},
 		{"mail.from", c.Mail.From, other.Mail.From},
 		{"calllog.history", c.CallLog.History, other.CallLog.History},
 		{"store", c.Store.Reveal(), other.Store.Reveal()},
@@ -64,6 +65,15 @@ func (c *Config) registers() map[string]Register {
 		if t.Register != nil {
 			out[t.Name] = *t.Register
 		}
+	}
+	return out
+}
+
+// hooks are the webhooks with their secrets.
+func (c *Config) hooks() [][]string {
+	var out [][]string
+	for _, w := range c.Webhooks {
+		out = append(out, append([]string{w.URL.Reveal(), w.Secret.Reveal()}, w.Events...))
 	}
 	return out
 }

@@ -161,7 +161,7 @@ func guide(t *testing.T) string {
 func TestSnippetsLoad(t *testing.T) {
 	t.Parallel()
 	env := lookup(map[string]string{
-		"FRONTDESK_TOKEN": "x", "MAIL_PASSWORD": "x", "BITRIX24_WEBHOOK": "https://example.bitrix24.ru/rest/1/x/",
+		"FRONTDESK_TOKEN": "x", "MAIL_PASSWORD": "x", "WEBHOOK_SECRET": "0123456789abcdef", "BITRIX24_WEBHOOK": "https://example.bitrix24.ru/rest/1/x/",
 	})
 	dir := t.TempDir()
 	for name, content := range map[string]string{

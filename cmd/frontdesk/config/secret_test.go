@@ -17,6 +17,7 @@ const allSecrets = `
 store: postgres://desk:canary-store@db/frontdesk
 http: {token: canary-token}
 mail: {smtp: "smtp://desk:canary-mail@localhost:2525"}
+webhooks: [{url: "https://example.com/canary-path?token=canary-query", secret: canary-0123456789}]
 pbx: {xapi: {url: "https://pbx.example.com", client_id: desk, client_secret: canary-xapi}}
 trunks:
   carrier:

@@ -198,6 +198,7 @@ func (c *checker) service() {
 	c.phonebook()
 	c.within("phonebook.every", c.Phonebook.Every, time.Minute, 30*day)
 	c.mail()
+	c.webhooks()
 }
 
 // recordings have to come from somewhere and to go somewhere.

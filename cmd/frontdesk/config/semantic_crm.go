@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"frontdesk/call"
 )
@@ -116,5 +117,32 @@ func (c *checker) callLog() {
 		c.warnAt("calllog.enabled", fmt.Sprintf("how calls of trunk %s end is not known once they are redirected or referred: nobody tells without pbx.cdr or pbx.xapi", t.Name),
 			"configure one of them, or let the trunk's transfer be [bridge]")
 		return
+	}
+}
+
+// leastSecret is the least length of what requests are signed with.
+const leastSecret = 16
+
+// webhooks are told of calls. Their addresses are secrets: no message may hold
+// one.
+func (c *checker) webhooks() {
+	seen := map[string]bool{}
+	for i, w := range c.Webhooks {
+		path := fmt.Sprintf("webhooks[%d]", i)
+		u, err := url.Parse(w.URL.Reveal())
+		switch {
+		case !w.URL.Set(): // the schema wants one
+		case err != nil || u.Host == "" || u.Fragment != "" || u.Scheme != "http" && u.Scheme != "https":
+			c.failAt(path+".url", path+".url is no http:// or https:// address", "")
+		case seen[w.URL.Reveal()]:
+			c.failAt(path+".url", path+".url stands in webhooks a second time", "name all events in one place")
+		case u.Scheme == "http" && !loopback(u.Hostname()):
+			c.warnAt(path+".url", path+".url is http://: numbers of callers can be read on the way", "write https://")
+		}
+		seen[w.URL.Reveal()] = true
+		if w.Secret.Set() && utf8.RuneCountInString(w.Secret.Reveal()) < leastSecret {
+			c.failAt(path+".secret", fmt.Sprintf("%s.secret is too short: want at least %d characters", path, leastSecret), "make one with openssl rand -hex 16")
+		}
+		c.distinct(path+".events", w.Events)
 	}
 }

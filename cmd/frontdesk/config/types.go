@@ -71,6 +71,8 @@ type Service struct {
 	Phonebook Phonebook `yaml:"phonebook"`
 	// Outgoing mail.
 	Mail Mail `yaml:"mail"`
+	// Other systems that are told of calls.
+	Webhooks []Webhook `yaml:"webhooks"`
 }
 
 // Reception is what a caller meets: rules, greeting, digits.

@@ -145,3 +145,13 @@ type Mail struct {
 	// Sender's address.
 	From string `yaml:"from"`
 }
+
+// Webhook is another system that is told of calls by signed requests.
+type Webhook struct {
+	// https:// address that takes POST requests; http:// on loopback.
+	URL Secret `yaml:"url" jsonschema:"required"`
+	// What requests are signed with, at least 16 characters; the receiver has it too.
+	Secret Secret `yaml:"secret" jsonschema:"required"`
+	// Of what it is told; left out: of all.
+	Events []string `yaml:"events" jsonschema:"enum=ringing,enum=answered,enum=ended"`
+}
