@@ -92,11 +92,11 @@ func (j *job) giveLead(ctx context.Context, r *row) error {
 	if id == 0 {
 		id = r.d.Lead.ID
 	}
-	if to == 0 || r.d.Known {
-		return nil
-	}
 	if id == 0 {
 		return errUnfinished // it is not there yet
+	}
+	if to == 0 || r.d.Known {
+		return nil
 	}
 	r.Tries++
 	done, by, err := j.l.cfg.CRM.ReassignLead(ctx, to, id, r.d.Lead.From, to)

@@ -6,6 +6,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -405,6 +406,29 @@ func TestLink(t *testing.T) {
 		a := w.portal.Activities()
 		if len(a) != 1 || a[0].ID != c.Activity || c.Record != "" || a[0].Text != "Recording: https://desk.example/recordings/one" {
 			t.Errorf("call %+v, activities %+v", c, a)
+		}
+	})
+}
+
+// TestLeadAtLast: the lead of a caller who talked with nobody is made however
+// often the portal refused it, also once the entries no longer wait for it.
+func TestLeadAtLast(t *testing.T) {
+	onBoth(t, func(t *testing.T, dsn string) {
+		w := newWorld(t, dsn, newPortal(crmtest.Options{}))
+		w.start()
+		var refusals atomic.Int32
+		w.line.set(func(_ int, method string) fate {
+			if method == "crm.lead.add" && refusals.Add(1) <= 6 {
+				return refused
+			}
+			return arrives
+		})
+		must(t, w.log.Settle(t.Context(), incoming("a", missed("extension"))))
+		for range 10 {
+			_ = w.log.Work(t.Context(), "a") // what fails is tried again
+		}
+		if diff := cmp.Diff([]string{"+79161234567 [99]"}, w.leads()); diff != "" || refusals.Load() != 7 {
+			t.Errorf("after %d tries, leads (-want +got):\n%s", refusals.Load(), diff)
 		}
 	})
 }
