@@ -1,10 +1,13 @@
 package calllog_test
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -25,8 +28,7 @@ func TestRandomFaults(t *testing.T) {
 	if testing.Short() {
 		worlds = 4
 	}
-	seed := uint64(time.Now().UnixNano())
-	t.Logf("seed %d", seed)
+	seed := seeded(t)
 	onBoth(t, func(t *testing.T, dsn string) {
 		if dsn[0] == 's' {
 			for i := range worlds {
@@ -39,6 +41,17 @@ func TestRandomFaults(t *testing.T) {
 			stormyWorld(t, dsn, rand.New(rand.NewPCG(seed, uint64(1000+i))), i, each)
 		}
 	})
+}
+
+// seeded is FRONTDESK_SEED, or a seed that every run has alike.
+func seeded(t *testing.T) uint64 {
+	t.Helper()
+	seed, err := strconv.ParseUint(cmp.Or(os.Getenv("FRONTDESK_SEED"), "1"), 10, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("FRONTDESK_SEED=%d", seed)
+	return seed
 }
 
 // stormyWorld logs some calls on one portal.

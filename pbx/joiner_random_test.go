@@ -4,7 +4,9 @@ import (
 	"cmp"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"slices"
+	"strconv"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -22,7 +24,7 @@ func TestInterleavings(t *testing.T) {
 	if testing.Short() {
 		rounds = 100
 	}
-	seed := uint64(time.Now().UnixNano())
+	seed := seeded(t)
 	for i := range rounds {
 		synctest.Test(t, func(t *testing.T) {
 			w := world{Rand: rand.New(rand.NewPCG(seed, uint64(i))), began: time.Now(), want: map[string]string{}}
@@ -36,6 +38,17 @@ func TestInterleavings(t *testing.T) {
 			}
 		})
 	}
+}
+
+// seeded is FRONTDESK_SEED, or a seed that every run has alike.
+func seeded(t *testing.T) uint64 {
+	t.Helper()
+	seed, err := strconv.ParseUint(cmp.Or(os.Getenv("FRONTDESK_SEED"), "1"), 10, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("FRONTDESK_SEED=%d", seed)
+	return seed
 }
 
 // world is one random course of events.
