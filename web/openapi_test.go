@@ -107,6 +107,7 @@ func TestDescriptionNamesEveryField(t *testing.T) {
 		"Check": reflect.TypeFor[web.Check](), "SetupStep": reflect.TypeFor[web.SetupStep](), "Mirror": reflect.TypeFor[web.MirrorStatus](),
 		"Identity": reflect.TypeFor[web.Identity](), "Progress": reflect.TypeFor[web.Progress](), "Finding": reflect.TypeFor[routing.Finding](),
 		"PhonebookSync": reflect.TypeFor[web.PhonebookSync](), "PhonebookContacts": reflect.TypeFor[web.PhonebookContacts](), "PhonebookWritten": reflect.TypeFor[web.PhonebookWritten](),
+		"ExchangeCheck": reflect.TypeFor[web.ExchangeCheck](),
 	} {
 		said := slices.Sorted(maps.Keys(schemas[name].(map[string]any)["properties"].(map[string]any)))
 		written := fields(typ)

@@ -29,6 +29,7 @@ type Tools struct {
 	Mirror     Mirror
 	Phonebook  Phonebook
 	Recordings Recordings
+	Exchange   Exchange
 }
 
 // Identifier tells which frontdesk answers.
@@ -63,6 +64,20 @@ type Check struct {
 	OK         bool   `json:"ok"`
 	Problem    string `json:"problem,omitempty"`
 	Advice     string `json:"advice,omitempty"`
+}
+
+// Exchange is the PBX. Its errors wrap ErrNotHere.
+type Exchange interface {
+	// Probe tries all that is used of the PBX's own interfaces.
+	Probe(ctx context.Context) ([]ExchangeCheck, error)
+}
+
+// ExchangeCheck is one thing that was tried of the PBX's interfaces.
+type ExchangeCheck struct {
+	Name   string `json:"name"`
+	State  string `json:"state"`            // ok, missing, failed, unlicensed
+	Detail string `json:"detail,omitempty"` // what was found
+	Advice string `json:"advice,omitempty"` // what to do about it
 }
 
 // SetupOptions say how the portal is prepared.
@@ -131,6 +146,13 @@ func (s *Server) checkPortal(w http.ResponseWriter, r *http.Request) {
 	s.tool(w, r, "check the portal", func(ctx context.Context, _ func(Progress)) (any, error) {
 		checks, err := s.cfg.Tools.Portal.Check(ctx)
 		return map[string][]Check{"checks": orEmpty(checks)}, err
+	})
+}
+
+func (s *Server) checkExchange(w http.ResponseWriter, r *http.Request) {
+	s.tool(w, r, "check the PBX", func(ctx context.Context, _ func(Progress)) (any, error) {
+		checks, err := s.cfg.Tools.Exchange.Probe(ctx)
+		return map[string][]ExchangeCheck{"checks": orEmpty(checks)}, err
 	})
 }
 

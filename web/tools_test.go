@@ -43,6 +43,10 @@ func (s *shed) Check(context.Context) ([]web.Check, error) {
 	return []web.Check{{Credential: "webhook", Method: "batch", For: "x", Problem: "p", Advice: "a"}}, s.tooling
 }
 
+func (s *shed) Probe(context.Context) ([]web.ExchangeCheck, error) {
+	return []web.ExchangeCheck{{Name: "numbers", State: "failed", Detail: "d", Advice: "a"}}, s.tooling
+}
+
 func (s *shed) Setup(_ context.Context, o web.SetupOptions) ([]web.SetupStep, error) {
 	s.setups = append(s.setups, o)
 	return []web.SetupStep{{Object: "contact", Field: "UF_CRM_X", Type: "employee", State: "create", Text: "t", Advice: "a"}}, s.tooling
@@ -85,7 +89,7 @@ func (m mirror) Export(ctx context.Context, progress func(web.Progress)) (web.Mi
 var toolPaths = map[string]string{
 	"POST /api/v1/bitrix24/check": "Checks", "POST /api/v1/bitrix24/setup?dry_run=true": "Steps", "POST /api/v1/bitrix24/lint": "Findings", "POST /api/v1/recordings/expire": "Expiry",
 	"POST /api/v1/mirror/export": "Mirror", "GET /api/v1/mirror": "Mirror", "GET /api/v1/instance": "Identity",
-	"POST /api/v1/phonebook/sync": "PhonebookSync",
+	"POST /api/v1/phonebook/sync": "PhonebookSync", "POST /api/v1/3cx/check": "ExchangeChecks",
 }
 
 func TestToolsAnswerAsDescribed(t *testing.T) {

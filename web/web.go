@@ -145,7 +145,7 @@ func New(cfg Config) (*Server, error) {
 	}
 	t := cfg.Tools
 	if cfg.Calls == nil || cfg.Explainer == nil || cfg.Reloader == nil || cfg.Health == nil || cfg.Metrics == nil ||
-		t.Identifier == nil || t.Portal == nil || t.Mirror == nil || t.Phonebook == nil || t.Recordings == nil {
+		t.Identifier == nil || t.Portal == nil || t.Mirror == nil || t.Phonebook == nil || t.Recordings == nil || t.Exchange == nil {
 		return nil, errors.New("web: a service is missing in the configuration")
 	}
 	s := &Server{cfg: cfg, metrics: newMetrics(), busy: make(chan struct{}, 1), ending: make(chan struct{})}
@@ -216,6 +216,7 @@ func (s *Server) routes() []route {
 		{"POST", "/api/v1/bitrix24/check", false, s.checkPortal},
 		{"POST", "/api/v1/bitrix24/setup", false, s.setupPortal},
 		{"POST", "/api/v1/bitrix24/lint", false, s.lintPortal},
+		{"POST", "/api/v1/3cx/check", false, s.checkExchange},
 		{"GET", "/api/v1/mirror", false, s.mirror},
 		{"POST", "/api/v1/mirror/export", false, s.exportMirror},
 		{"POST", "/api/v1/phonebook/sync", false, s.syncPhonebook},

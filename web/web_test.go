@@ -83,7 +83,7 @@ func setup(t *testing.T, bend ...func(*web.Config)) *house {
 	h := &house{ring: web.NewRing(100), log: &buffer{}, gather: prometheus.NewRegistry()}
 	cfg := web.Config{
 		Version: "1.2.3", Logger: slog.New(slog.NewJSONHandler(h.log, nil)), Metrics: h.gather,
-		Calls: h.ring, Explainer: h, Reloader: h, Health: h, Tools: web.Tools{Identifier: h, Portal: h, Mirror: h.mirror(), Phonebook: h, Recordings: h},
+		Calls: h.ring, Explainer: h, Reloader: h, Health: h, Tools: web.Tools{Identifier: h, Portal: h, Mirror: h.mirror(), Phonebook: h, Recordings: h, Exchange: h},
 	}
 	for _, f := range bend {
 		f(&cfg)

@@ -34,9 +34,9 @@ type accounting struct {
 	log        *slog.Logger
 
 	watchers
-	order   atomic.Pointer[[]string]
-	nodes   atomic.Pointer[[]netip.Prefix]
-	trunks  atomic.Pointer[map[string]string]
+	order  atomic.Pointer[[]string]
+	nodes  atomic.Pointer[[]netip.Prefix]
+	trunks atomic.Pointer[map[string]string]
 }
 
 // watchers see calls go on. They are set before accounting runs.

@@ -104,6 +104,38 @@ func TestThreeCXCheck(t *testing.T) {
 	}
 }
 
+// TestThreeCXCheckAsksTheServer: where serve runs its token is used, which
+// another one would end.
+func TestThreeCXCheckAsksTheServer(t *testing.T) {
+	t.Parallel()
+	s := newPBXSite(t, pbxtest.Licence{NoFlow: true}, pbxtest.Client{})
+	text, err := os.ReadFile(s.file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := strings.Replace(string(text), `"127.0.0.1:0"`, fmt.Sprintf(`"127.0.0.1:%d", token: %s`, freePort(t), token), 1)
+	if err := os.WriteFile(s.file, []byte("sip: {listen: [\"udp://127.0.0.1:0\"]}\n"+served), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	alone, _ := s.run(t, exitFindings, "3cx", "check")
+	sys, end := (&desk{config: s.file}).serve(t)
+	if err := sys.pbx.directory.Refresh(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	tokens := s.api.Tokens("frontdesk")
+	out, stderr := s.run(t, exitFindings, "3cx", "check")
+	if out != alone || stderr != "" {
+		t.Errorf("by the server:\n%s%s\nalone:\n%s", out, stderr, alone)
+	}
+	if n := s.api.Tokens("frontdesk"); n != tokens || asked(t, sys, "/api/v1/3cx/check") != "1" {
+		t.Errorf("%d tokens were given, %d before", n, tokens)
+	}
+	end()
+	if out, _ := s.run(t, exitFindings, "3cx", "check"); out != alone || s.api.Tokens("frontdesk") != tokens+1 {
+		t.Errorf("after the server's end:\n%s", out)
+	}
+}
+
 // TestExplainAsks3CX: numbers and who is available are 3CX's, and without its
 // answer those of the configuration.
 func TestExplainAsks3CX(t *testing.T) {

@@ -23,6 +23,7 @@ func (s *system) tools() web.Tools {
 		Mirror:     mirrorTools{s.mirror},
 		Phonebook:  s.contacts,
 		Recordings: s.expiry,
+		Exchange:   exchangeTools{s.contacts.xapi},
 	}
 }
 
