@@ -103,6 +103,7 @@ type setup struct {
 	sections map[string]string // of the configuration: top-level key to YAML
 	numbers  map[string]pbxtest.Behaviour
 	fill     []func(*crmtest.Portal)
+	beside   []func(*server) // run once the PBX does, before frontdesk
 	v6       bool
 	https    bool     // the portal speaks TLS, as real ones do
 	secret   string   // of the webhook; crmtest's own if empty
@@ -167,6 +168,9 @@ func start(t *testing.T, options ...option) *server {
 	}
 	s.startPortal()
 	s.startPBX(pbxListen)
+	for _, f := range s.beside {
+		f(s)
+	}
 	s.greetings()
 	s.configure()
 	s.run()
@@ -312,9 +316,15 @@ func (s *server) configure() {
 	s.must(err)
 	var out bytes.Buffer
 	s.must(tmpl.Execute(&out, map[string]string{
-		"Net": s.net, "SIP": s.sip, "HTTP": s.http, "Dir": s.dir, "Webhook": s.webhook, "PBX": s.pbx.Phone.Addr().String(),
+		"Net": s.net, "SIP": s.sip, "HTTP": s.http, "Dir": s.dir, "Webhook": s.webhook, "Portal": s.origin(), "PBX": s.pbx.Phone.Addr().String(),
 	}))
 	s.must(os.WriteFile(s.config(), out.Bytes(), 0o600))
+}
+
+// origin is the portal's address without the webhook's secret.
+func (s *server) origin() string {
+	before, _, _ := strings.Cut(s.webhook, "/rest/")
+	return before
 }
 
 func (s *server) config() string { return filepath.Join(s.dir, "frontdesk.yaml") }

@@ -21,9 +21,11 @@ type mailbox struct {
 	done  sync.WaitGroup
 }
 
-func newMailbox(t *testing.T) *mailbox {
+func newMailbox(t *testing.T) *mailbox { return newMailboxAt(t, "127.0.0.1:0") }
+
+func newMailboxAt(t *testing.T, addr string) *mailbox {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := net.Listen("tcp", addr)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -34,18 +34,21 @@ func (s *server) mirrored() {
 	})
 }
 
-// TestMirror sees known callers reach their managers while the portal is dead,
-// before and after a restart beside it, and by the portal again when it lives.
+// TestMirror is scenario 12 beside a mirror: known callers reach and talk with
+// their managers while the portal refuses connections, before and after a
+// restart beside it, and by the portal again when it lives. The whole hour is in
+// the tests of cmd/frontdesk, where time is virtual.
 func TestMirror(t *testing.T) {
 	t.Parallel()
 	for name, options := range stores {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			company, both := client(800), client(801)
+			company, both, talks := client(800), client(801), client(802)
 			s := start(t, staffed(append(options(t), withMirror(""), portal(func(p *crmtest.Portal) {
 				card{kind: call.KindCompany, owner: anna}.add(p, company)
 				contactOf(olga, map[string]any{fieldManager: vera}).add(p, both)
 				contactOf(vera, nil).add(p, both)
+				contactOf(gleb, nil).add(p, talks) // who never sticks
 			}))...)...)
 			s.mirrored()
 			trunk := newTrunkPhone(s, ".11")
@@ -61,6 +64,7 @@ func TestMirror(t *testing.T) {
 				} {
 					s.saysMirror(s.redirects(trunk, from, did, want), true)
 				}
+				s.saysMirror(s.ends(s.bridges(talks), "206"), true)
 			}
 			byMirror()
 			s.restart()
@@ -126,7 +130,7 @@ func TestMirrorHears(t *testing.T) {
 
 // TestTemporaryManager sees a deputy get the calls up to the limit and not at
 // it, whatever zone it is written in; then the fields are emptied once, and
-// both who are concerned get one mail, also after a restart.
+// both who are concerned get one mail, also after a restart: scenario 6.
 func TestTemporaryManager(t *testing.T) {
 	t.Parallel()
 	mail := newMailbox(t)

@@ -102,7 +102,8 @@ func contactOf(owner int, fields map[string]any) card {
 	return card{kind: call.KindContact, owner: owner, fields: fields}
 }
 
-// known are callers by what the CRM has of them, and where they are sent.
+// known are callers by what the CRM has of them, and where they are sent:
+// scenarios 1 to 5.
 func known() []struct {
 	name  string
 	cards []card
@@ -190,7 +191,8 @@ func (s *server) redirects(trunk *trunkPhone, from, to string, want fate, change
 	return rec
 }
 
-// talksWith hears the greeting of olga and then olga, who hears the caller.
+// talksWith hears the greeting of olga and then olga, who hears the caller:
+// scenario 1.
 func talksWith(s *server, from string) {
 	ctx := patience(s.t)
 	c, err := newTrunkPhone(s, ".13").dial(from, did)
@@ -215,7 +217,7 @@ func talksWith(s *server, from string) {
 	}
 }
 
-// unknownByDID also sees that neither unknown callers nor employees who call
+// unknownByDID is scenario 7. It also sees that neither unknown callers nor employees who call
 // from outside become leads: nothing is written into the CRM while it rings.
 func unknownByDID(s *server, trunk *trunkPhone) {
 	for to, want := range map[string]call.Extension{did: "800", nightD: "900", strayDID: "801"} {
@@ -233,6 +235,7 @@ func unknownByDID(s *server, trunk *trunkPhone) {
 // spelledStored is a number as somebody typed it into the CRM.
 const spelledStored = "8 (917) 555-66-77"
 
+// spellings is scenario 8: a number is the same however the carrier writes it.
 func spellings(s *server, trunk *trunkPhone) {
 	for _, from := range []string{"89175556677", "79175556677", "+79175556677", "9175556677", "0079175556677", "8 (917) 555-66-77"} {
 		rec := s.redirects(trunk, from, did, redirected("203", call.OutcomeResponsible, false, ""))
@@ -250,7 +253,8 @@ var storedOddly = map[string]string{
 	"+79175550004": "9175550004",
 }
 
-// TestStoredSpellings sees a number that is stored oddly found, or reported.
+// TestStoredSpellings sees a number that is stored oddly found, or reported:
+// scenario 8.
 func TestStoredSpellings(t *testing.T) {
 	t.Parallel()
 	s := start(t, staffed(portal(func(p *crmtest.Portal) {
@@ -273,7 +277,7 @@ func TestStoredSpellings(t *testing.T) {
 	s.idle()
 }
 
-// anonymous callers hide in several ways. A number that the carrier asserts
+// anonymous is scenario 9: callers hide in several ways. A number that the carrier asserts
 // counts where it is trusted for that, and never against the caller's wish.
 func anonymous(s *server, trunk *trunkPhone) {
 	asserted := sip.Address{User: callerQuiet, Host: "carrier.example"}
@@ -299,7 +303,7 @@ func anonymous(s *server, trunk *trunkPhone) {
 }
 
 // TestOwnNumbers sees the company's own numbers go by their rule, without the
-// CRM.
+// CRM: scenario 10.
 func TestOwnNumbers(t *testing.T) {
 	t.Parallel()
 	s := start(t, staffed(
@@ -320,7 +324,7 @@ func TestOwnNumbers(t *testing.T) {
 }
 
 // TestLookupsDuringExport sees callers answered in time, by the portal itself,
-// while the mirror reads all of it within the plan's narrow limits.
+// while the mirror reads all of it within the plan's narrow limits: scenario 14.
 func TestLookupsDuringExport(t *testing.T) {
 	t.Parallel()
 	const deadline, calls = 2500 * time.Millisecond, 12
@@ -359,7 +363,7 @@ func TestLookupsDuringExport(t *testing.T) {
 }
 
 // TestNodeFailover sees calls go to the PBX's second node while the first is
-// dead, and be refused and recorded once while both are.
+// dead, and be refused and recorded once while both are: scenario 26.
 func TestNodeFailover(t *testing.T) {
 	t.Parallel()
 	const failover = time.Second

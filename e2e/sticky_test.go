@@ -123,6 +123,8 @@ type stickyCase struct {
 	play  func(s *server, client string, trunk *trunkPhone)
 }
 
+// stickyCases are scenarios 27, who binds a client and who does not, and 28,
+// what goes before a binding.
 func stickyCases() []stickyCase {
 	mine := []card{contactOf(anna, nil)}
 	return []stickyCase{
@@ -311,7 +313,8 @@ var stores = map[string]func(t *testing.T) []option{
 }
 
 // TestStickyOutlives sees bindings survive a restart and the portal's death,
-// and on PostgreSQL reach the other node.
+// and on PostgreSQL reach the other node: scenario 29. Clocks that jump are in
+// the tests of package staff, where time is virtual.
 func TestStickyOutlives(t *testing.T) {
 	t.Parallel()
 	for name, options := range stores {
