@@ -38,6 +38,7 @@ type JoinerConfig struct {
 	Staff    Staff                  // nil: talks stay without employees
 	Busy     func(call.Number) bool // whether a call of this number passes frontdesk just now; nil: nobody knows
 	Zone     *time.Location         // of the records' times; nil: UTC
+	Finer    bool                   // further accounts come, which tell the talks of a transferred call apart
 	Patience Patience
 	Logger   *slog.Logger
 }
@@ -46,6 +47,7 @@ type JoinerConfig struct {
 // the default.
 type Patience struct {
 	Handed  time.Duration // a call handed over by 302 or REFER, whose fate only the PBX knows: 6 h; also how long late accounts are taken
+	Finer   time.Duration // a transferred call, for how long each talked: 3 min, in which the call log is read
 	Bridged time.Duration // a bridged call after its end, and a call of the PBX that may have passed frontdesk: 20 s; also what call control saw, for a better account
 }
 
@@ -90,6 +92,9 @@ func NewJoiner(cfg JoinerConfig) *Joiner {
 	}
 	if cfg.Patience.Bridged <= 0 {
 		cfg.Patience.Bridged = 20 * time.Second
+	}
+	if cfg.Patience.Finer <= 0 {
+		cfg.Patience.Finer = 3 * time.Minute
 	}
 	if cfg.Zone == nil {
 		cfg.Zone = time.UTC
@@ -250,7 +255,20 @@ func (j *Joiner) improve(a *affair, c *Call) {
 // improved settles again what was settled; what still waits goes on waiting.
 func (j *Joiner) improved(a *affair) {
 	j.dirty[a.ID] = true
-	if a.Settled || a.full() {
+	j.complete(a)
+}
+
+// complete settles what is full. A transferred call waits for an account that
+// tells its talks apart, where one is to come: what has been logged of it by
+// then cannot be corrected.
+func (j *Joiner) complete(a *affair) {
+	switch {
+	case a.Settled:
+		j.settle(a)
+	case !a.full():
+	case j.cfg.Finer && a.unclear():
+		j.plan(a, time.Now().Add(j.cfg.Patience.Finer))
+	default:
 		j.settle(a)
 	}
 }

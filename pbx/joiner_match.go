@@ -89,6 +89,14 @@ func (a *affair) outside() call.Number {
 	}
 }
 
+// ended is when the call was over, as far as is known.
+func (a *affair) ended() time.Time {
+	if a.Own != nil {
+		return a.Own.Times.Ended
+	}
+	return a.Calls[0].view().Ended
+}
+
 // open reports whether the PBX has said that more is to come.
 func (a *affair) open() bool {
 	return slices.ContainsFunc(a.Calls, func(c accounts) bool { return c.view().Open })
@@ -96,6 +104,14 @@ func (a *affair) open() bool {
 
 // hearsay reports whether only call control has told of a call.
 func (a *affair) hearsay() bool { return a.Own == nil && a.Calls[0].hearsay() }
+
+// unclear reports whether several talked and the line, which does not tell for
+// how long each, is all there is.
+func (a *affair) unclear() bool {
+	return slices.ContainsFunc(a.Calls, func(c accounts) bool {
+		return c.CDR != nil && c.Log == nil && len(c.CDR.Talks) > 1 && (c.Control == nil || !sameChain(c.CDR.Talks, c.Control.Talks))
+	})
+}
 
 // full reports whether all that the PBX can tell of our record is here.
 func (a *affair) full() bool {
@@ -241,9 +257,7 @@ func (j *Joiner) join(own *affair, slot int, pbx *affair) {
 	}
 	j.joined.Add(1)
 	j.dirty[own.ID] = true
-	if own.Settled || own.full() {
-		j.settle(own)
-	}
+	j.complete(own)
 }
 
 // twin finds the call that another of the PBX's sources has told of already.

@@ -167,7 +167,7 @@ func (j *Joiner) record(a *affair) call.Record {
 		r = alone(a.ID, joinViews(a.Calls))
 	case len(a.Calls) == 0:
 		r = *a.Own
-		r.Talks = slices.Clone(r.Talks)
+		r.Talks, r.Timeline = slices.Clone(r.Talks), slices.Clone(r.Timeline)
 	default:
 		r = merge(*a.Own, joinViews(a.Calls))
 	}
@@ -275,10 +275,10 @@ func fitted(own []call.Talk, v *Call) []call.Talk {
 		heard = heard || fit.Recording != ""
 		out[i] = fit
 	}
-	if !heard { // ours is of the whole call
-		out[0].Recording = own[0].Recording
-	}
 	for i := range out {
+		if !heard { // ours is of the whole call, each talk is a part of it
+			out[i].Recording = own[0].Recording
+		}
 		for _, t := range own {
 			if t.Extension == out[i].Extension {
 				out[i].Employee = t.Employee

@@ -73,6 +73,7 @@ func newAccounting(ctx context.Context, p accountsOf) (*accounting, error) {
 	a.reader = pbx.Reader{Country: p.cfg.Country, Numbers: p.numbers, Trunk: a.trunk}
 	a.joiner = pbx.NewJoiner(pbx.JoinerConfig{
 		Settled: p.settled, Pending: p.store, Staff: p.staff, Zone: p.cfg.Zone, Logger: p.log,
+		Finer: p.xapi != nil,
 		Busy: func(n call.Number) bool { return a.passing(n) },
 	})
 	if p.xapi != nil {
