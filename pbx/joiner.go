@@ -37,6 +37,7 @@ type JoinerConfig struct {
 	Pending  Pending                // nil: what is waited for dies with the process
 	Staff    Staff                  // nil: talks stay without employees
 	Busy     func(call.Number) bool // whether a call of this number passes frontdesk just now; nil: nobody knows
+	Ahead    func(time.Time) bool   // whether accounts of calls that ended then are yet to come, however late; nil: of none
 	Zone     *time.Location         // of the records' times; nil: UTC
 	Finer    bool                   // further accounts come, which tell the talks of a transferred call apart
 	Patience Patience
@@ -49,6 +50,7 @@ type Patience struct {
 	Handed  time.Duration // a call handed over by 302 or REFER, whose fate only the PBX knows: 6 h; also how long late accounts are taken
 	Finer   time.Duration // a transferred call, for how long each talked: 3 min, in which the call log is read
 	Bridged time.Duration // a bridged call after its end, and a call of the PBX that may have passed frontdesk: 20 s; also what call control saw, for a better account
+	Machine time.Duration // a bridged call that was answered where nobody of the staff sits, as a queue does: 3 min, the call log is read every 2
 }
 
 // Joiner brings frontdesk's records and the PBX's calls of the same calls
@@ -68,8 +70,9 @@ type Joiner struct {
 
 // arrival is what came from outside: one of both.
 type arrival struct {
-	own *call.Record
-	pbx *Call
+	own   *call.Record
+	final bool // nothing is waited for
+	pbx   *Call
 }
 
 // table is what a Joiner knows.
@@ -96,11 +99,17 @@ func NewJoiner(cfg JoinerConfig) *Joiner {
 	if cfg.Patience.Finer <= 0 {
 		cfg.Patience.Finer = 3 * time.Minute
 	}
+	if cfg.Patience.Machine <= 0 {
+		cfg.Patience.Machine = 3 * time.Minute
+	}
 	if cfg.Zone == nil {
 		cfg.Zone = time.UTC
 	}
 	if cfg.Busy == nil {
 		cfg.Busy = func(call.Number) bool { return false }
+	}
+	if cfg.Ahead == nil {
+		cfg.Ahead = func(time.Time) bool { return false }
 	}
 	return &Joiner{cfg: cfg, wake: make(chan struct{}, 1), table: table{
 		affairs: map[string]*affair{}, numbers: map[string][]*affair{}, calls: map[string]*affair{}, dirty: map[string]bool{},
@@ -109,6 +118,11 @@ func NewJoiner(cfg JoinerConfig) *Joiner {
 
 // Own takes the record of a call that has ended on our side. It does not block.
 func (j *Joiner) Own(r call.Record) { j.push(arrival{own: &r}) }
+
+// Alone takes the record of a call of which nobody is expected to tell more: it
+// is settled at once. An account that comes all the same finds it. It does not
+// block.
+func (j *Joiner) Alone(r call.Record) { j.push(arrival{own: &r, final: true}) }
 
 // PBX takes what the PBX says about a call; it may come before our own record,
 // and again when more is known. It does not block.
@@ -172,7 +186,7 @@ func (j *Joiner) drain() {
 	j.mu.Unlock()
 	for _, e := range queue {
 		if e.own != nil {
-			j.takeOwn(e.own)
+			j.takeOwn(e.own, e.final)
 		} else {
 			j.takePBX(e.pbx)
 		}
@@ -180,7 +194,7 @@ func (j *Joiner) drain() {
 }
 
 // takeOwn opens the affair of a record of ours.
-func (j *Joiner) takeOwn(r *call.Record) {
+func (j *Joiner) takeOwn(r *call.Record, final bool) {
 	if a := j.affairs[r.ID]; a != nil { // a record that is told again
 		a.Own = r
 		j.settle(a)
@@ -193,15 +207,31 @@ func (j *Joiner) takeOwn(r *call.Record) {
 		return
 	}
 	j.file(a)
-	j.plan(a, r.Times.Ended.Add(j.patience(r)))
+	if final {
+		j.settle(a)
+	} else {
+		j.plan(a, r.Times.Ended.Add(j.patience(r)))
+	}
 	j.match(a.key)
 }
 
 func (j *Joiner) patience(r *call.Record) time.Duration {
-	if handed(r) {
+	switch {
+	case handed(r):
 		return j.cfg.Patience.Handed
+	case j.machine(r):
+		return j.cfg.Patience.Machine
 	}
 	return j.cfg.Patience.Bridged
+}
+
+// machine reports whether the PBX itself may have answered.
+func (j *Joiner) machine(r *call.Record) bool {
+	if len(r.Talks) == 0 || j.cfg.Staff == nil {
+		return false
+	}
+	_, manned := j.cfg.Staff.At(r.Talks[len(r.Talks)-1].Extension)
+	return !manned
 }
 
 // takePBX finds the affair of an account, or opens one.
@@ -236,7 +266,7 @@ func (j *Joiner) takePBX(c *Call) {
 func (j *Joiner) forgotten(c *Call) bool {
 	now := time.Now()
 	old := now.Sub(j.started) > j.cfg.Patience.Handed && c.Ended.Before(now.Add(-j.cfg.Patience.Handed))
-	if old {
+	if old = old && !j.cfg.Ahead(c.Ended); old {
 		j.late.Add(1)
 	}
 	return old
@@ -315,6 +345,8 @@ func (j *Joiner) expire() {
 // end is an affair's date: it is settled, or forgotten.
 func (j *Joiner) end(a *affair) {
 	switch {
+	case a.Settled && j.cfg.Ahead(a.ended()): // the PBX could not tell of it yet
+		j.plan(a, time.Now().Add(j.cfg.Patience.Handed))
 	case a.Settled:
 		j.forget(a)
 	case a.Own != nil:

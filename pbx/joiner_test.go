@@ -339,6 +339,29 @@ func TestPicksUpByItself(t *testing.T) {
 	}
 }
 
+// TestPicksUpByItselfAndTheLogTellsLate: a queue that picked up is no answer
+// before the call log could be read.
+func TestPicksUpByItselfAndTheLogTellsLate(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		d := newDesk(t, nil)
+		at := time.Now()
+		d.Own(bridged("a", orlova, []stop{{"800", at.Add(-time.Minute)}}, at.Add(-time.Minute), at))
+		d.Own(bridged("b", "+74957654321", []stop{{"801", at.Add(-time.Minute)}}, at.Add(-time.Minute), at))
+		after(2 * time.Minute)
+		c := account("x", orlova, "800", at.Add(-time.Minute), at)
+		c.Account, c.MissedIn = pbx.AccountLog, "queue"
+		d.PBX(c)
+		after(2 * time.Minute)
+		if r, n := d.last("a"); n != 1 || told(r) != "abandoned in queue" {
+			t.Errorf("told %d times, %s", n, told(r))
+		}
+		if r, n := d.last("b"); n != 1 || len(r.Talks) != 1 {
+			t.Errorf("nobody tells of it: told %d times, %s", n, told(r))
+		}
+	})
+}
+
 // TestTwoAtOnce has one number call twice at once; the second to begin is told
 // of first.
 func TestTwoAtOnce(t *testing.T) {
