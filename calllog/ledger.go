@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"frontdesk/call"
@@ -120,20 +121,17 @@ func (rs rows) waiting() bool {
 }
 
 // merge brings a plan into a ledger and gives the rows that changed. What is
-// done stays done. A miss that is in the portal already stays there as leg 0;
-// the conversations that turn up later come after it.
+// done stays done: a miss that is in the portal already, and a conversation of
+// which a better account says that it was another's. What turns up later comes
+// after it.
 func (rs rows) merge(id string, p Plan, recordings bool, now time.Time) []*row {
 	var out []*row
 	put := func(r *row) {
 		rs[key{r.Step, r.Leg}] = r
 		out = append(out, r)
 	}
-	base := rs.misses(p)
 	wanted := map[key]bool{}
-	for _, e := range p.Entries {
-		if e.Leg += base; base > 0 {
-			e.External = fmt.Sprintf("%s-%d", id, e.Leg)
-		}
+	for _, e := range rs.place(id, p.Entries) {
 		wanted[key{StepRegister, e.Leg}], wanted[key{StepFinish, e.Leg}] = true, true
 		if r := rs.get(StepRegister, e.Leg); r == nil || r.d.CallID == "" && !r.d.Sent && !r.done() {
 			put(rs.again(id, StepRegister, e.Leg, detail{Entry: &e}, now))
@@ -170,19 +168,48 @@ func withoutNew(l *Lead) *Lead {
 	return &out
 }
 
-// misses is how many entries are in the portal that a plan of conversations
-// does not want.
-func (rs rows) misses(p Plan) int {
-	if len(p.Entries) == 0 || p.Entries[0].Status != crm.StatusTalked {
-		return 0
+// place gives the entries of a plan their legs in the ledger: that of what is
+// done for them already, or one on which nothing is done.
+func (rs rows) place(id string, plan []Entry) []Entry {
+	out := slices.Clone(plan)
+	taken := map[int]bool{}
+	placed := make([]bool, len(out))
+	put := func(i, leg int) {
+		out[i].Leg, out[i].External = leg, fmt.Sprintf("%s-%d", id, leg)
+		taken[leg], placed[i] = true, true
 	}
-	n := 0
-	for k, r := range rs {
-		if k.step == StepFinish && r.done() && r.d.Entry != nil && r.d.Entry.Status != crm.StatusTalked {
-			n++
+	for i := range out {
+		for leg := range rs.legs() {
+			if r := rs.get(StepFinish, leg); r != nil && r.done() && !taken[leg] && out[i].sameAs(r.d.Entry) {
+				put(i, leg)
+				break
+			}
 		}
 	}
-	return n
+	leg := 0
+	for i := range out {
+		for ; !placed[i]; leg++ {
+			if r := rs.get(StepFinish, leg); !taken[leg] && (r == nil || !r.done()) {
+				put(i, leg)
+			}
+		}
+	}
+	return out
+}
+
+// sameAs reports whether two entries are of one conversation, or of one miss.
+func (e *Entry) sameAs(o *Entry) bool {
+	talked := e.Status == crm.StatusTalked
+	return o != nil && talked == (o.Status == crm.StatusTalked) && (!talked || e.Owner.Employee == o.Owner.Employee)
+}
+
+// misplaced reports whether a plan has entries that the ledger does not, or has
+// for somebody else.
+func (rs rows) misplaced(id string, p Plan) bool {
+	return slices.ContainsFunc(rs.place(id, p.Entries), func(e Entry) bool {
+		r := rs.get(StepFinish, e.Leg)
+		return r == nil || r.waits() && !e.sameAs(r.d.Entry)
+	})
 }
 
 // again is a row that is owed, with what an earlier one of its name knew.

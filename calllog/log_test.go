@@ -183,6 +183,30 @@ func TestBetterAccount(t *testing.T) {
 	})
 }
 
+// TestFinerAccount learns late that a call was transferred: the entry that is
+// there stays, and who has none gets one.
+func TestFinerAccount(t *testing.T) {
+	onBoth(t, func(t *testing.T, dsn string) {
+		w := newWorld(t, dsn, newPortal(crmtest.Options{}))
+		w.live()
+		w.log.Ended(incoming("a", answered(talk("205", 10, 95))))
+		w.done("a")
+		want := []string{"a-0 type 2 of +79161234567 line carrier: 200 95s by 65", "a-1 type 2 of +79161234567 line carrier: 200 30s by 61"}
+		for range 2 {
+			w.log.Ended(incoming("a", answered(talk("201", 10, 30), talk("205", 40, 65))))
+			eventually(t, "who talked first has an entry", func() bool {
+				entries, live := w.entries()
+				return live == 0 && cmp.Equal(entries, want)
+			})
+			eventually(t, "all is written", w.log.Drained)
+			w.done("a")
+		}
+		if entries, live := w.entries(); live != 0 || !cmp.Equal(entries, want) {
+			t.Errorf("%d live, finished %q", live, entries)
+		}
+	})
+}
+
 // TestPortalDown has calls end while the portal is down: all arrive later, once
 // and with their real times.
 func TestPortalDown(t *testing.T) {

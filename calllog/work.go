@@ -76,8 +76,8 @@ func (l *Log) again(ctx context.Context, id string) error {
 		if err != nil {
 			return err
 		}
-		if ledger.misses(Make(r, policy)) > 0 { // what is done was no miss
-			if err := save(ctx, tx.SaveLedger, ledger.merge(id, Make(r, policy), l.cfg.Recordings != nil, l.now())...); err != nil {
+		if plan := Make(r, policy); ledger.misplaced(id, plan) {
+			if err := save(ctx, tx.SaveLedger, ledger.merge(id, plan, l.cfg.Recordings != nil, l.now())...); err != nil {
 				return err
 			}
 		}
