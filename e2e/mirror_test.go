@@ -17,13 +17,19 @@ func withMirror(more string) option {
 	return section("crm", `{bitrix24: {webhook: "{{.Webhook}}", event_token: heard, rate: {per_second: 1000, burst: 10000}}`+more+`}`)
 }
 
-// restart ends the server and starts it again on what it has stored.
+// restart ends the server and starts it again on what it has stored. A slow
+// machine may open the store only after calls are served.
 func (s *server) restart() {
 	s.t.Helper()
+	stored := func() {
+		waitFor(s.t, "the store to be open", func() bool { return s.metrics("frontdesk_store_up") == 1 })
+	}
+	stored()
 	s.stop()
 	s.ended = make(chan struct{})
 	s.run()
 	s.ready()
+	stored()
 }
 
 // mirrored waits until the mirror has read the portal.

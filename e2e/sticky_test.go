@@ -327,6 +327,7 @@ func TestStickyOutlives(t *testing.T) {
 			s.outward()
 			s.callsOut("205", mine, call.ResultRefused)
 			s.restart()
+			waitFor(t, "the bindings to be read", func() bool { return s.metrics("frontdesk_staff_sticky_bindings") >= 1 })
 			trunk := newTrunkPhone(s, ".11")
 			s.returns(trunk, mine, bound("205", false), vera, 7*time.Minute)
 			s.portal.SetFault(crmtest.Fault{Kind: crmtest.ServerError})
