@@ -2,10 +2,7 @@ package crm
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
-	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -191,34 +188,4 @@ func (c *Client) byOrigin(ctx context.Context, method, origin string, fields ...
 		}
 	}
 	return out, nil
-}
-
-// AddComment writes into the timeline of an entity, as an author
-// (crm.timeline.comment.add).
-func (c *Client) AddComment(ctx context.Context, author int, e EntityID, text string) (Written, error) {
-	return c.make(ctx, author, "crm.timeline.comment.add", map[string]any{"fields": map[string]any{
-		"ENTITY_ID": e.ID, "ENTITY_TYPE": string(e.Kind), "COMMENT": text,
-	}})
-}
-
-// FindComment finds a comment in the timeline of an entity that holds a text,
-// as a link or an id (crm.timeline.comment.list).
-func (c *Client) FindComment(ctx context.Context, e EntityID, part string) (id int, found bool, err error) {
-	if part == "" {
-		return 0, false, fmt.Errorf("crm.timeline.comment.list: %w: no text", errRefused)
-	}
-	var rows []struct {
-		ID   json.RawMessage `json:"ID"`
-		Text json.RawMessage `json:"COMMENT"`
-	}
-	err = c.serve(ctx, LaneLog, "crm.timeline.comment.list", map[string]any{
-		"filter": map[string]any{"ENTITY_ID": strconv.Itoa(e.ID), "ENTITY_TYPE": string(e.Kind)},
-		"select": []string{"ID", "COMMENT"}, "order": map[string]any{"ID": "DESC"},
-	}, &rows)
-	for _, r := range rows {
-		if strings.Contains(word(r.Text), part) {
-			return whole(r.ID), true, err
-		}
-	}
-	return 0, false, err
 }

@@ -218,29 +218,6 @@ func TestTasks(t *testing.T) {
 	})
 }
 
-func TestComments(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		w := newAuthors(t)
-		contact := crm.EntityID{Kind: call.KindContact, ID: w.portal.AddContact(crmtest.Contact{Responsible: 62})}
-		made, err := w.AddComment(t.Context(), 61, contact, "recording: https://desk/r/1")
-		if err != nil || made.Authored != crm.AuthoredSelf || w.portal.Comments()[0].Author != 61 {
-			t.Errorf("%+v, %v", made, err)
-		}
-		if id, found, err := w.FindComment(t.Context(), contact, "desk/r/1"); err != nil || !found || id != made.ID {
-			t.Errorf("found %d %v, %v", id, found, err)
-		}
-		if _, found, err := w.FindComment(t.Context(), contact, "desk/r/2"); err != nil || found {
-			t.Errorf("another: %v %v", found, err)
-		}
-		if _, err := w.AddComment(t.Context(), 0, contact, ""); !crm.Refused(err) {
-			t.Errorf("an empty one: %v", err)
-		}
-		if _, err := w.AddComment(t.Context(), 0, crm.EntityID{Kind: call.KindLead, ID: 99}, "x"); !crm.Refused(err) {
-			t.Errorf("on what is gone: %v", err)
-		}
-	})
-}
-
 // Whatever creates may have been executed before the answer was lost; what it
 // made is then found.
 func TestCreationsAreFoundAgain(t *testing.T) {
@@ -254,16 +231,14 @@ func TestCreationsAreFoundAgain(t *testing.T) {
 				activity := crm.Activity{Owner: contact, Number: number, Subject: "Call", Responsible: 61, Origin: "c"}
 				lead := stranger()
 				add := map[string]func() error{
-					"crm.lead.add":             func() error { _, err := w.AddLead(t.Context(), 0, lead); return err },
-					"crm.activity.add":         func() error { _, err := w.AddActivity(t.Context(), 0, activity); return err },
-					"tasks.task.add":           func() error { _, err := w.AddTask(t.Context(), 0, task); return err },
-					"crm.timeline.comment.add": func() error { _, err := w.AddComment(t.Context(), 0, contact, "c"); return err },
+					"crm.lead.add":     func() error { _, err := w.AddLead(t.Context(), 0, lead); return err },
+					"crm.activity.add": func() error { _, err := w.AddActivity(t.Context(), 0, activity); return err },
+					"tasks.task.add":   func() error { _, err := w.AddTask(t.Context(), 0, task); return err },
 				}
 				find := map[string]func() (bool, error){
-					"crm.lead.add":             func() (bool, error) { _, ok, err := w.FindLead(t.Context(), lead.Origin); return ok, err },
-					"crm.activity.add":         func() (bool, error) { _, ok, err := w.FindActivity(t.Context(), "c"); return ok, err },
-					"tasks.task.add":           func() (bool, error) { _, ok, err := w.FindTask(t.Context(), task, since); return ok, err },
-					"crm.timeline.comment.add": func() (bool, error) { _, ok, err := w.FindComment(t.Context(), contact, "c"); return ok, err },
+					"crm.lead.add":     func() (bool, error) { _, ok, err := w.FindLead(t.Context(), lead.Origin); return ok, err },
+					"crm.activity.add": func() (bool, error) { _, ok, err := w.FindActivity(t.Context(), "c"); return ok, err },
+					"tasks.task.add":   func() (bool, error) { _, ok, err := w.FindTask(t.Context(), task, since); return ok, err },
 				}
 				for method, add := range add {
 					w.portal.SetFault(crmtest.Fault{Kind: kind, Method: method, Executed: true})
@@ -281,7 +256,6 @@ func TestCreationsAreFoundAgain(t *testing.T) {
 
 func TestShapesOfCreations(t *testing.T) {
 	t.Parallel()
-	contact := crm.EntityID{Kind: call.KindContact, ID: 5}
 	for result, want := range map[string]int{`3465`: 3465, `"3465"`: 3465, `null`: 0, `false`: 0, `[]`: 0, `0`: 0, `{}`: 0} {
 		if w, err := said(t, result).AddLead(t.Context(), 0, stranger()); w.ID != want || (err == nil) != (want > 0) || err != nil && !crm.Ambiguous(err) {
 			t.Errorf("%s: %+v, %v", result, w, err)
@@ -309,7 +283,6 @@ func TestShapesOfCreations(t *testing.T) {
 	for _, find := range []func() error{
 		func() error { _, _, err := said(t, ours).FindLead(t.Context(), ""); return err },
 		func() error { _, _, err := said(t, ours).FindActivity(t.Context(), ""); return err },
-		func() error { _, _, err := said(t, ours).FindComment(t.Context(), contact, ""); return err },
 		func() error { _, _, err := said(t, ours).FindTask(t.Context(), crm.Task{}, time.Time{}); return err },
 	} {
 		if err := find(); !crm.Refused(err) {

@@ -41,15 +41,6 @@ type Attachment struct {
 	Data []byte
 }
 
-// Comment is a comment in a timeline.
-type Comment struct {
-	ID       int
-	Entity   call.Kind
-	EntityID int
-	Author   int
-	Text     string
-}
-
 // Task is a task.
 type Task struct {
 	ID                  int
@@ -64,7 +55,6 @@ type Task struct {
 // work is what employees do, or have done for them.
 type work struct {
 	activities map[int]*Activity
-	comments   []Comment
 	tasks      []Task
 	readers    map[int]bool // users who may change nothing in the CRM
 }
@@ -89,13 +79,6 @@ func (p *Portal) Activities() []Activity {
 
 func (p *Portal) sortedActivities() []*Activity {
 	return slices.SortedFunc(maps.Values(p.work.activities), func(a, b *Activity) int { return a.ID - b.ID })
-}
-
-// Comments are all comments, in order.
-func (p *Portal) Comments() []Comment {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return slices.Clone(p.work.comments)
 }
 
 // Tasks are all tasks, in order.
@@ -129,14 +112,12 @@ func (p *Portal) logCall(c *Call) {
 
 func workMethods() map[string]method {
 	return map[string]method{
-		"crm.activity.add":          activityAdd,
-		"crm.activity.get":          activityGet,
-		"crm.activity.list":         activityList,
-		"crm.activity.update":       activityUpdate,
-		"crm.timeline.comment.add":  commentAdd,
-		"crm.timeline.comment.list": commentList,
-		"tasks.task.add":            taskAdd,
-		"tasks.task.list":           taskList,
+		"crm.activity.add":    activityAdd,
+		"crm.activity.get":    activityGet,
+		"crm.activity.list":   activityList,
+		"crm.activity.update": activityUpdate,
+		"tasks.task.add":      taskAdd,
+		"tasks.task.list":     taskList,
 	}
 }
 
@@ -277,37 +258,6 @@ func activityUpdate(p *Portal, c invocation) (answer, *Failure) {
 		return answer{}, fail
 	}
 	return answer{result: true}, nil
-}
-
-func commentAdd(p *Portal, c invocation) (answer, *Failure) {
-	f, ok := c.params["fields"].(map[string]any) // in lower case alone
-	if !ok {
-		return answer{}, &Failure{400, "100", "Could not find value for parameter {fields}"}
-	}
-	kind, id := call.Kind(str(f["ENTITY_TYPE"])), num(f["ENTITY_ID"])
-	if _, known := p.entities[kind][id]; !known {
-		return answer{}, &Failure{400, "OWNER_NOT_FOUND", "Owner not found"}
-	}
-	if str(f["COMMENT"]) == "" {
-		return answer{}, &Failure{400, "INVALID_ARG_VALUE", "Empty comment message"}
-	}
-	if fail := p.writable(c); fail != nil {
-		return answer{}, &Failure{403, "ACCESS_DENIED", "Access denied."}
-	}
-	comment := Comment{ID: p.id(), Entity: kind, EntityID: id, Author: c.user, Text: str(f["COMMENT"])}
-	p.work.comments = append(p.work.comments, comment)
-	return answer{result: comment.ID}, nil
-}
-
-func commentList(p *Portal, c invocation) (answer, *Failure) {
-	f := c.fields("filter")
-	rows := slices.DeleteFunc(slices.Clone(p.work.comments), func(x Comment) bool {
-		return string(x.Entity) != str(f["ENTITY_TYPE"]) || x.EntityID != num(f["ENTITY_ID"])
-	})
-	slices.Reverse(rows)
-	return page(c.listing(), rows, func(x Comment) any {
-		return map[string]any{"ID": strconv.Itoa(x.ID), "COMMENT": x.Text, "AUTHOR_ID": strconv.Itoa(x.Author)}
-	}), nil
 }
 
 func taskAdd(p *Portal, c invocation) (answer, *Failure) {
