@@ -22,7 +22,8 @@ type ReconcilerConfig struct {
 	Log    CallLogger
 	State  StateStore
 	Reader Reader
-	Give   func(Call) // takes every call, also those it has had before
+	Give   func(Call)      // takes every call, also those it has had before
+	Ready  <-chan struct{} // closed when Reader knows the names it needs; nil: it does
 	Every  time.Duration
 	Logger *slog.Logger
 }
@@ -34,7 +35,8 @@ type Reconciler struct {
 	cfg    ReconcilerConfig
 	passes atomic.Int64
 	failed atomic.Int64
-	read   atomic.Bool // the last reading succeeded
+	open   atomic.Bool // it could be read, and is not refused since
+	upTo   atomic.Pointer[time.Time]
 
 	rows map[string][]Segment // of the calls of the last hours, by call
 }
@@ -52,12 +54,26 @@ func NewReconciler(cfg ReconcilerConfig) *Reconciler {
 	if cfg.Every <= 0 {
 		cfg.Every = logEvery
 	}
+	if cfg.Ready == nil {
+		ready := make(chan struct{})
+		close(ready)
+		cfg.Ready = ready
+	}
 	return &Reconciler{cfg: cfg, rows: map[string][]Segment{}}
 }
 
 // Run reads the log until ctx ends.
 func (r *Reconciler) Run(ctx context.Context) error {
 	from, ok := r.recall(ctx)
+	if ok {
+		r.upTo.Store(&from)
+		r.open.Store(true)
+	}
+	select {
+	case <-r.cfg.Ready:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 	failing := false
 	for {
 		now := time.Now()
@@ -68,14 +84,18 @@ func (r *Reconciler) Run(ctx context.Context) error {
 		switch {
 		case err == nil:
 			from, ok = now, true
+			r.upTo.Store(&now)
+			r.open.Store(true)
 			if failing {
 				r.cfg.Logger.Info("call log of the PBX: read again")
 			}
 		case ctx.Err() == nil && !failing:
 			r.cfg.Logger.Warn("call log of the PBX: cannot be read, trying on", "error", err)
 		}
-		r.read.Store(err == nil)
 		if failing = err != nil; failing {
+			if errors.Is(err, ErrForbidden) || errors.Is(err, ErrNotFound) {
+				r.open.Store(false)
+			}
 			r.failed.Add(1)
 			ok = true // what is missed now is read later
 		}
@@ -85,9 +105,16 @@ func (r *Reconciler) Run(ctx context.Context) error {
 	}
 }
 
-// Reading reports whether the log could be read last time: without a licence, or
-// the role for it, never.
-func (r *Reconciler) Reading() bool { return r.read.Load() }
+// Reading reports whether the log tells of calls, sooner or later: it was read,
+// before a restart too, and is not refused since. Without a licence, or the role
+// for it, never.
+func (r *Reconciler) Reading() bool { return r.open.Load() }
+
+// Ahead reports whether the log is yet to be read up to a time.
+func (r *Reconciler) Ahead(t time.Time) bool {
+	upTo := r.upTo.Load()
+	return upTo != nil && t.After(upTo.Add(-reconcileBack)) && time.Since(t) < reconcileMost
+}
 
 // pass reads what began from a quarter of an hour before from, by the hour, and
 // remembers how far it came.

@@ -180,13 +180,13 @@ func TestReconciler(t *testing.T) {
 		// The log cannot be read for two hours.
 		log.set(true, call("b", 1, "202"))
 		after(2 * time.Hour)
-		if r.Reading() || have("b") != "" {
-			t.Errorf("b: %q", have("b"))
+		if !r.Reading() || !r.Ahead(time.Now()) || r.Ahead(time.Now().Add(-3*time.Hour)) || have("b") != "" {
+			t.Errorf("b: %q, reading %t", have("b"), r.Reading())
 		}
 		log.set(false)
 		after(3 * time.Minute)
-		if have("b") == "" {
-			t.Error("b is lost")
+		if have("b") == "" || r.Ahead(time.Now().Add(-time.Hour)) {
+			t.Errorf("b is lost: %q", have("b"))
 		}
 		// Nobody reads it for two days.
 		stop()

@@ -68,7 +68,7 @@ func (r Reader) loggedEnds(c *Call, rows []Segment) {
 	first := &rows[0]
 	switch c.Direction {
 	case In:
-		c.Caller = call.ParseNumber(first.Source.Number, r.Country)
+		c.Caller, c.Trunk = call.ParseNumber(first.Source.Number, r.Country), r.trunk(string(first.Source.DN))
 		for i := range rows {
 			if c.First == "" && !r.kindOfRow(rows[i].Destination, &rows[i]).outside() {
 				c.First = rows[i].Destination.DN

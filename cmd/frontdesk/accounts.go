@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -37,6 +38,7 @@ type accounting struct {
 	order  atomic.Pointer[[]string]
 	nodes  atomic.Pointer[[]netip.Prefix]
 	trunks atomic.Pointer[map[string]string]
+	learnt chan struct{} // closed when trunks has been asked for
 }
 
 // watchers see calls go on. They are set before accounting runs.
@@ -68,17 +70,18 @@ func newAccounting(ctx context.Context, p accountsOf) (*accounting, error) {
 	if p.cfg.PBX.CDR == nil && p.xapi == nil {
 		return nil, nil
 	}
-	a := &accounting{xapi: p.xapi, log: p.log}
+	a := &accounting{xapi: p.xapi, log: p.log, learnt: make(chan struct{})}
 	a.watchers = watchers{func(call.Number) bool { return false }, func(call.Extension) bool { return false }}
 	a.reader = pbx.Reader{Country: p.cfg.Country, Numbers: p.numbers, Trunk: a.trunk}
 	a.joiner = pbx.NewJoiner(pbx.JoinerConfig{
 		Settled: p.settled, Pending: p.store, Staff: p.staff, Zone: p.cfg.Zone, Logger: p.log,
 		Finer: p.xapi != nil,
-		Busy: func(n call.Number) bool { return a.passing(n) },
+		Busy:  func(n call.Number) bool { return a.passing(n) },
+		Ahead: func(t time.Time) bool { return a.reconciler != nil && a.reconciler.Ahead(t) },
 	})
 	if p.xapi != nil {
 		a.reconciler = pbx.NewReconciler(pbx.ReconcilerConfig{
-			Log: p.xapi, State: p.store, Reader: a.reader, Give: a.joiner.PBX, Logger: p.log,
+			Log: p.xapi, State: p.store, Reader: a.reader, Give: a.joiner.PBX, Ready: a.learnt, Logger: p.log,
 		})
 	}
 	return a, a.open(ctx, p.cfg.PBX.CDR)
@@ -138,10 +141,11 @@ func (a *accounting) seen(c pbx.Call) {
 	a.joiner.PBX(c)
 }
 
-// own takes the record of a call that has ended here; false where nobody will
-// say more of it, so that it is settled as it is.
-func (a *accounting) own(r call.Record) bool {
-	if a == nil || a.lines == nil && !a.reconciler.Reading() && !a.follows(r.Target) {
+// own takes the record of a call that has ended here, and settles it: at once
+// where it is false, else when the PBX has said more of it.
+func (a *accounting) own(r call.Record) (waits bool) {
+	if a.lines == nil && !a.reconciler.Reading() && !a.follows(r.Target) {
+		a.joiner.Alone(r)
 		return false
 	}
 	a.joiner.Own(r)
@@ -189,12 +193,14 @@ func unless(ctx context.Context, err error) error {
 // the order of fields where the configuration leaves that open.
 const learnEvery = 5 * time.Minute
 
-// learn keeps what the PBX says of its records.
+// learn keeps what the PBX says of its records. The calls of an outage are read
+// after the first try.
 func (a *accounting) learn(ctx context.Context) error {
 	tick := time.NewTicker(learnEvery)
 	defer tick.Stop()
 	fixed := a.order.Load() == nil || len(*a.order.Load()) > 0
 	var silent bool
+	var first sync.Once
 	for {
 		err := a.learnTrunks(ctx)
 		if !fixed {
@@ -204,6 +210,7 @@ func (a *accounting) learn(ctx context.Context) error {
 			a.log.Warn("the PBX does not tell all of its records, trying on", "error", err)
 		}
 		silent = err != nil
+		first.Do(func() { close(a.learnt) })
 		select {
 		case <-tick.C:
 		case <-ctx.Done():

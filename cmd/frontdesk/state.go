@@ -186,6 +186,7 @@ func (s *state) run(ctx context.Context, g *errgroup.Group) {
 		g.Go(func() error { return s.share.Run(ctx) })
 	}
 	s.calls.run(ctx, g)
+	g.Go(func() error { return s.lost(ctx, time.Now()) })
 	g.Go(func() error { return s.notifier.Run(ctx) })
 	s.tapes.run(ctx, g)
 	g.Go(func() error { return s.expiry.run(ctx) })
@@ -216,11 +217,12 @@ type ended struct{ state *state }
 // Whoever sees the record in the list sees its effect on stickiness too.
 func (e ended) Add(r call.Record) {
 	e.state.show(r)
-	if e.state.accounting.own(r) {
+	switch a := e.state.accounting; {
+	case a == nil:
+		e.state.settled(r)
+	case a.own(r):
 		e.state.calls.Keep(r)
-		return
 	}
-	e.state.settled(r)
 }
 
 // show is what happens at once.
