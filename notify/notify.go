@@ -140,7 +140,10 @@ func (n *Notifier) wanted(events ...string) bool {
 func (n *Notifier) jobs(e event) ([]store.Job, error) {
 	var out []store.Job
 	body, err := json.Marshal(e)
-	if err != nil {
+	gist := e
+	gist.Call.Timeline = nil // what happened when explains the rest, and is no news by itself
+	news, err2 := json.Marshal(gist)
+	if err := errors.Join(err, err2); err != nil {
 		return nil, fmt.Errorf("notify: the event %s of call %s: %w", e.Event, e.Call.ID, err)
 	}
 	for _, h := range n.hooks {
@@ -148,8 +151,8 @@ func (n *Notifier) jobs(e event) ([]store.Job, error) {
 			continue
 		}
 		d := delivery{Hook: h.id, Event: e.Event, Body: string(body)}
-		if d.ID = call.NewID(); e.Event == Ended { // told again with the same record it is the same
-			d.ID = token(h.URL, string(body))
+		if d.ID = call.NewID(); e.Event == Ended { // told again without news it is the same
+			d.ID = token(h.URL, string(news))
 		}
 		out = append(out, store.Job{Kind: jobKind, Key: d.ID, Args: d, Queue: Queue, Once: e.Event == Ended})
 	}
@@ -195,7 +198,7 @@ func (n *Notifier) tell(e event) {
 }
 
 // Ended owes the deliveries that tell of a record that is final, if tx is
-// committed. Told again with the same record it owes nothing.
+// committed. Told again without news it owes nothing.
 func (n *Notifier) Ended(ctx context.Context, tx *store.Tx, r call.Record) error {
 	if !n.wanted(Ended) {
 		return nil

@@ -227,7 +227,9 @@ func TestEvents(t *testing.T) {
 		eventually(t, "it is answered", func() bool { return len(all.got()) == 2 })
 		d.ended(t, record("a"), errors.New("the transaction fails"))
 		d.ended(t, record("a"), nil)
-		d.ended(t, record("a"), nil) // the same once more, as after a crash
+		again := record("a") // the same once more, as after a crash
+		again.Timeline = []call.Event{{At: again.Started, Event: "pbx talk 201"}}
+		d.ended(t, again, nil)
 		eventually(t, "it ended", func() bool { return len(all.got()) == 3 && len(ends.got()) == 1 })
 		better := record("a")
 		better.Result = call.ResultAnswered
