@@ -31,9 +31,10 @@ type slot struct {
 	taken    bool
 }
 
-// handed reports whether only the PBX knows what became of the call.
+// handed reports whether only the PBX knows what became of the call: it was
+// handed over, or our process was killed during it.
 func handed(r *call.Record) bool {
-	return r.Transfer == call.TransferRedirect || r.Transfer == call.TransferRefer
+	return r.Transfer == "" && r.Result == "" || r.Transfer == call.TransferRedirect || r.Transfer == call.TransferRefer
 }
 
 // slotsOf lists the places of a record of ours.

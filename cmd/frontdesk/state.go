@@ -48,6 +48,7 @@ type state struct {
 	calls      *callLog
 	tapes      *tapes // nil where recordings are off
 	expiry     expiry // of recordings
+	began      time.Time
 	notifier   *notify.Notifier
 }
 
@@ -75,7 +76,7 @@ func nodeName() string {
 // newState makes what is kept, over an open store. numbers are those of the PBX
 // as the last reload gave them.
 func newState(ctx context.Context, cfg *config.Config, st *store.Store, client *crm.Client, numbers func() call.Numbers, log *slog.Logger) (*state, error) {
-	s := &state{ring: web.NewRing(recordsKept), store: st}
+	s := &state{ring: web.NewRing(recordsKept), store: st, began: time.Now()}
 	employees := func() map[int]call.Employee { return nil }
 	if client != nil {
 		employees = client.Employees
@@ -186,7 +187,7 @@ func (s *state) run(ctx context.Context, g *errgroup.Group) {
 		g.Go(func() error { return s.share.Run(ctx) })
 	}
 	s.calls.run(ctx, g)
-	g.Go(func() error { return s.lost(ctx, time.Now()) })
+	g.Go(func() error { return s.lost(ctx) })
 	g.Go(func() error { return s.notifier.Run(ctx) })
 	s.tapes.run(ctx, g)
 	g.Go(func() error { return s.expiry.run(ctx) })
