@@ -2,11 +2,14 @@ package media
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"errors"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"frontdesk/media/sdp"
@@ -177,6 +180,66 @@ func TestMixdownTellsOfAFullDisk(t *testing.T) {
 	if err := m.flush(1); err == nil {
 		t.Error("nothing was said of the disk")
 	}
+}
+
+// counter counts what is written.
+type counter struct{ n int64 }
+
+func (c *counter) Write(b []byte) (int, error) {
+	c.n += int64(len(b))
+	return len(b), nil
+}
+
+// TestTwoHours records two sides for two hours, whose clocks are a little fast
+// and slow, and one of which is silent for a while: the audio lasts as long,
+// nothing is lost, and memory does not grow. It is not parallel, to measure that.
+func TestTwoHours(t *testing.T) {
+	const length, frame = 2 * time.Hour, 20 * time.Millisecond
+	synctest.Test(t, func(t *testing.T) {
+		var out counter
+		m := &mixdown{w: &out, start: time.Now()}
+		tracks := [2]*track{{}, {}}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- m.follow(ctx, tracks) }()
+
+		began, early := time.Now(), uint64(0)
+		body := bytes.Repeat([]byte{0x55}, 160)
+		for i := 0; time.Since(began) < length; i++ {
+			now := time.Now()
+			quick := packet{ssrc: 1, timestamp: uint32(i) * 160, body: body}
+			tracks[0].take(quick, sdp.PCMA, now)
+			if slow := i - i/20_000; i%(30*50*60) > 50*60 && i%20_000 != 0 { // 50 ppm; a minute of silence each half an hour
+				tracks[1].take(packet{ssrc: 2, timestamp: uint32(slow) * 160, body: body}, sdp.PCMU, now)
+			}
+			if time.Sleep(frame); i == 10*60*50 {
+				early = heap()
+			}
+		}
+		grown := int64(heap()) - int64(early)
+		cancel()
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+		if want := int64(length/time.Second) * sampleRate * frameBytes; out.n < want || out.n > want+sampleRate*frameBytes/50 {
+			t.Errorf("%d bytes were written, want %d", out.n, want)
+		}
+		if lost := tracks[0].missed() + tracks[1].missed(); lost != 0 || m.late != 0 {
+			t.Errorf("%d packets and %d samples are lost", lost, m.late)
+		}
+		if grown > 256<<10 {
+			t.Errorf("after two hours %d bytes more are in use than after ten minutes", grown)
+		}
+		t.Logf("%d MB written, memory grown by %d bytes since the tenth minute", out.n/1e6, grown)
+	})
+}
+
+// heap is the memory that is in use.
+func heap() uint64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
 }
 
 func BenchmarkRecord(b *testing.B) {

@@ -116,7 +116,7 @@ func (d *desk) wait(w recording.Wanted) (recording.File, error) {
 }
 
 // heard is how long an mp3 lasts and how many channels it has.
-func heard(t *testing.T, path string) (seconds float64, channels int) {
+func heard(t testing.TB, path string) (seconds float64, channels int) {
 	t.Helper()
 	decoded := filepath.Join(t.TempDir(), "decoded.wav")
 	out, err := exec.Command("lame", "--quiet", "--decode", path, decoded).CombinedOutput()
