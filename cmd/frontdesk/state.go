@@ -46,10 +46,15 @@ type state struct {
 	contacts   contacts
 	accounting *accounting // nil where the PBX says nothing of calls
 	calls      *callLog
-	tapes      *tapes // nil where recordings are off
-	expiry     expiry // of recordings
-	began      time.Time
-	notifier   *notify.Notifier
+	sounds
+	began    time.Time
+	notifier *notify.Notifier
+}
+
+// sounds are the recordings, and how they go.
+type sounds struct {
+	tapes  *tapes // nil where recordings are off
+	expiry expiry
 }
 
 // openStore opens the database. One that cannot be opened now keeps nobody from
