@@ -27,7 +27,7 @@ import (
 // share.
 type studio struct {
 	*calllog.Log
-	t      *testing.T
+	t      testing.TB
 	portal *crmtest.Portal
 	pbx    *pbxtest.State
 	store  *store.Store
@@ -43,7 +43,7 @@ func (s *studio) clock() time.Time { s.mu.Lock(); defer s.mu.Unlock(); return s.
 // pass lets time pass on the PBX and for the recordings.
 func (s *studio) pass(by time.Duration) { s.mu.Lock(); defer s.mu.Unlock(); s.now = s.now.Add(by) }
 
-func newStudio(t *testing.T, dsn string) *studio {
+func newStudio(t testing.TB, dsn string) *studio {
 	t.Helper()
 	s := &studio{t: t, now: time.Now().UTC().Truncate(time.Second).Add(-time.Hour)}
 	s.pbx = pbxtest.NewState(pbxtest.StateConfig{Now: s.clock, RecordingDelay: 30 * time.Second, RecordingGrowing: time.Minute})
@@ -95,7 +95,7 @@ func newStudio(t *testing.T, dsn string) *studio {
 	return s
 }
 
-func wanted(t *testing.T, err error) {
+func wanted(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Error(err)
@@ -138,7 +138,7 @@ func (s *studio) until(what string, ok func() bool, ids ...string) {
 	s.t.Helper()
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
-	over := time.After(60 * time.Second)
+	over := time.After(10 * time.Minute) // of benchmarks
 	for !ok() {
 		for _, id := range ids {
 			if s.steps(id)[calllog.StepAttach].State == call.StepWaiting {
@@ -149,7 +149,7 @@ func (s *studio) until(what string, ok func() bool, ids ...string) {
 		select {
 		case <-tick.C:
 		case <-over:
-			s.t.Fatalf("not in time: %s; %+v", what, s.steps(ids[0]))
+			s.t.Fatalf("not in time: %s; %v", what, ids)
 		}
 	}
 }
