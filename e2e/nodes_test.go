@@ -96,8 +96,8 @@ func TestNodes(t *testing.T) {
 	if first.feeds() {
 		t.Error("the node that came back feeds too")
 	}
-	first.idle()
-	second.idle()
+	first.quiet()
+	second.quiet()
 }
 
 // begins counts how often the contacts were read from the first one on.
@@ -172,7 +172,7 @@ func TestKilledInARenewal(t *testing.T) {
 			if n := s.portal.Renewals() - renewals; n != 1 {
 				t.Errorf("the tokens were renewed %d times, want once", n)
 			}
-			s.idle()
+			s.quiet() // calls wait for their whole deadline here
 		})
 	}
 }
