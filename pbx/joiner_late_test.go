@@ -2,6 +2,7 @@ package pbx_test
 
 import (
 	"context"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -39,8 +40,11 @@ func newLateDesk(t *testing.T, pending pbx.Pending, upTo func() time.Time) (d *d
 func TestLogUnreadForDays(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		kept, began := newCupboard(), time.Now()
-		upTo := func() time.Time { return began }
+		kept := newCupboard()
+		var read atomic.Pointer[time.Time]
+		now := time.Now()
+		read.Store(&now)
+		upTo := func() time.Time { return *read.Load() }
 		d, leave := newLateDesk(t, kept, upTo)
 		at := time.Now().Add(time.Minute)
 		end := at.Add(time.Minute)
@@ -69,7 +73,8 @@ func TestLogUnreadForDays(t *testing.T) {
 		if alone != 1 {
 			t.Errorf("%d calls of their own, want 1", alone)
 		}
-		began = time.Now().Add(24 * time.Hour) // the log is read
+		whole := time.Now().Add(24 * time.Hour)
+		read.Store(&whole)
 		after(12 * time.Hour)
 		if n := kept.count(); n != 0 {
 			t.Errorf("%d calls are remembered for ever", n)
