@@ -2,9 +2,11 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
 	"path/filepath"
 	"testing"
 	"time"
@@ -14,6 +16,7 @@ import (
 	"frontdesk/call"
 	"frontdesk/cmd/frontdesk/config"
 	"frontdesk/pbx"
+	"frontdesk/pbx/pbxtest"
 	"frontdesk/staff"
 	"frontdesk/store"
 )
@@ -104,5 +107,67 @@ func accountsAtWork(t *testing.T, cfg *config.Config, dsn string) (b bookkeeping
 		if err := st.Close(); err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// TestAccountsWait: a record waits for the PBX only where something will tell of
+// the call. Without records and a log that may be read that is call control.
+func TestAccountsWait(t *testing.T) {
+	t.Parallel()
+	s := newPBXSite(t, pbxtest.Licence{}, pbxtest.Client{Role: pbxtest.Admin, Monitored: []string{"301"}})
+	cfg, problems := config.Load(s.file, os.LookupEnv)
+	if problems.HasErrors() {
+		t.Fatal(problems)
+	}
+	log := slog.New(slog.DiscardHandler)
+	xapi, err := newXAPI(cfg, log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	st, err := store.Open(t.Context(), cfg.Store.Reveal(), store.Options{Logger: log, Node: "a"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	x := newExchange(cfg, log)
+	settled := make(chan string, 8)
+	a, err := newAccounting(t.Context(), accountsOf{
+		cfg: cfg, xapi: xapi, store: st, staff: staff.NewDirectory(func() map[int]call.Employee { return nil }, x.numbers), numbers: x.numbers,
+		settled: func(r call.Record) { settled <- r.ID }, log: log,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	x.connect(xapi, memory{}, a.seen)
+	a.watch(watchers{passing: func(call.Number) bool { return false }, follows: x.follows})
+	ctx, cancel := context.WithCancel(t.Context())
+	g, ctx := errgroup.WithContext(ctx)
+	x.run(ctx, g)
+	a.run(ctx, g)
+	deadline := time.After(10 * time.Second)
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
+	for !x.follows("301") || a.reconciler.Reading() {
+		select {
+		case <-tick.C:
+		case <-deadline:
+			t.Fatalf("call control follows: %t, the log is read: %t", x.follows("301"), a.reconciler.Reading())
+		}
+	}
+	for _, target := range []call.Extension{"301", "302"} {
+		at := time.Now()
+		a.own(call.Record{
+			ID: "to " + string(target), Direction: call.In, Parties: call.Parties{Caller: "+79161234567"}, Times: call.Times{Started: at, Ended: at},
+			Routed: call.Routed{Target: target}, Ended: call.Ended{Transfer: call.TransferRedirect},
+		})
+	}
+	if id := <-settled; id != "to 302" {
+		t.Errorf("%s is settled at once, want what is not monitored", id)
+	}
+	cancel()
+	if err := errors.Join(g.Wait(), st.Close()); err != nil && !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	if len(settled) != 0 {
+		t.Errorf("%s is settled though call control will tell of it", <-settled)
 	}
 }
