@@ -47,7 +47,8 @@ func (m *mixdown) follow(ctx context.Context, tracks [2]*track) error {
 	defer ticker.Stop()
 	var left, right batch
 	for {
-		now, ended := time.Now(), false
+		var now time.Time
+		ended := false
 		select {
 		case now = <-ticker.C:
 		case <-ctx.Done():
