@@ -300,8 +300,8 @@ func logCases() []logCase {
 			handed := talkedTo(vera)
 			handed.kind = 3
 			e := d.has(rec, talkedTo(boris), handed)
-			d.sounds(e[0], rec.Talks[0], clientTone, pbxtest.ToneOf("204"))
-			d.sounds(e[1], rec.Talks[1], clientTone, pbxtest.ToneOf("205"))
+			d.sounds(e[0], rec.Talks[0], exact, clientTone, pbxtest.ToneOf("204"))
+			d.sounds(e[1], rec.Talks[1], exact, clientTone, pbxtest.ToneOf("205"))
 			d.hasLeads(from, owned(fake, vera))
 		}, 2, 2},
 		{"35_voicemail", func(d *desk, from string) {
@@ -349,7 +349,7 @@ func handedOver(d *desk) {
 	want.line = "redirecting"
 	rec := d.logged(c.CallIDs()[0])
 	e := d.has(rec, want)
-	d.sounds(e[0], rec.Talks[0], pbxtest.ToneOf("202")) // 3CX's own recording
+	d.sounds(e[0], rec.Talks[0], exact, pbxtest.ToneOf("202")) // 3CX's own recording
 }
 
 // greetedOnly hangs up in the greeting (scenario 19): the PBX hears nothing of

@@ -3,35 +3,46 @@
 package e2e_test
 
 import (
+	"io"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"testing"
 	"time"
 
 	"frontdesk/call"
 	"frontdesk/crm/crmtest"
 	"frontdesk/media"
+	"frontdesk/pbx/pbxtest"
 	"frontdesk/tts"
+)
+
+// exact is how near the length of a recording comes to what the record says, in
+// whole seconds, and coarse where only the PBX knows when the talk was.
+const (
+	exact  = 1200 * time.Millisecond
+	coarse = 2500 * time.Millisecond
 )
 
 // sounds wants an entry to have a recording as long as its talk, in which all
 // tones are heard.
-func (d *desk) sounds(e crmtest.Call, talk call.Talk, tones ...int) {
+func (d *desk) sounds(e crmtest.Call, talk call.Talk, near time.Duration, tones ...int) {
 	d.t.Helper()
 	if !strings.HasSuffix(e.Record, ".mp3") {
 		d.t.Errorf("%s has the recording %q, want an mp3", e.ExternalID, e.Record)
 		return
 	}
-	d.sound(e.Audio, talk, tones...)
+	d.sound(e.Audio, talk, near, tones...)
 }
 
 // sound wants an mp3 to last as long as a talk and to have all tones.
-func (d *desk) sound(mp3 []byte, talk call.Talk, tones ...int) {
+func (d *desk) sound(mp3 []byte, talk call.Talk, near time.Duration, tones ...int) {
 	d.t.Helper()
 	pcm := d.decode(mp3)
 	lasts, want := time.Duration(len(pcm))*time.Second/8000, time.Duration(talk.Seconds)*time.Second
-	if (lasts - want).Abs() > 1200*time.Millisecond {
+	if (lasts - want).Abs() > near {
 		d.t.Errorf("the recording of a talk of %v lasts %v", want, lasts)
 	}
 	for _, hz := range tones {
@@ -77,4 +88,77 @@ func (s *server) tapes() (names []string) {
 		}
 	}
 	return names
+}
+
+// TestLinkedRecordings announces and records a call, and writes a link into its
+// entry: it serves the recording, and nothing when it is changed, or when the
+// recording is gone. A missed call is owned by the head of the department.
+func TestLinkedRecordings(t *testing.T) {
+	t.Parallel()
+	for name, options := range stores {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			d := startDesk(t, append(options(t), section("http", `{listen: "{{.HTTP}}", public_url: "http://{{.HTTP}}"}`),
+				section("calllog", `{enabled: true, missed_owner: head}`),
+				section("recordings", `{mode: link, announce: "sidorov", dir: "{{.Dir}}/recordings"}`))...)
+			c := d.rings(client(1300), direct("205"))
+			d.must(c.WaitTone(patience(t), greeted)) // the announcement
+			d.must(c.Tone(patience(t), clientTone))
+			d.hears(c, "205", talkFor)
+			d.must(c.Hangup(patience(t)))
+			rec := d.logged(c.CallIDs()[0])
+			e := d.has(rec, talkedTo(vera))
+			if e[0].Record != "" || len(d.portal.Files()) != 0 {
+				t.Errorf("the portal has a file %q", e[0].Record)
+			}
+			link := d.linkOf(e[0].Activity)
+			code, mp3 := d.fetch(link)
+			if code != http.StatusOK {
+				t.Fatalf("GET %s: %d", link, code)
+			}
+			d.sound(mp3, rec.Talks[0], exact, clientTone, pbxtest.ToneOf("205"))
+			for what, changed := range map[string]string{
+				"a longer life": link + "z", "another signature": strings.Replace(link, "/recordings/", "/recordings/x", 1), "no signature": "http://" + d.http + "/recordings/" + link[strings.LastIndex(link, "/")+1:],
+			} {
+				if code, _ := d.fetch(changed); code != http.StatusNotFound {
+					t.Errorf("with %s the answer is %d, want 404", what, code)
+				}
+			}
+			for _, name := range d.tapes() {
+				d.must(os.Remove(filepath.Join(d.dir, "recordings", name)))
+			}
+			if code, _ := d.fetch(link); code != http.StatusGone {
+				t.Errorf("a recording that is gone: %d, want 410", code)
+			}
+
+			a := d.trunk.place(client(1301), direct("206")) // declines
+			d.has(d.logged(a.callID), missedBy(boris))
+			d.idle()
+		})
+	}
+}
+
+// linkOf is the link in the text of an activity.
+func (s *server) linkOf(activity int) string {
+	s.t.Helper()
+	for _, a := range s.portal.Activities() {
+		if a.ID == activity {
+			return strings.TrimPrefix(a.Text, "Recording: ")
+		}
+	}
+	s.t.Fatalf("there is no activity %d", activity)
+	return ""
+}
+
+// fetch reads what an address serves.
+func (s *server) fetch(url string) (code int, body []byte) {
+	s.t.Helper()
+	req, err := http.NewRequestWithContext(s.t.Context(), http.MethodGet, url, nil)
+	s.must(err)
+	res, err := http.DefaultClient.Do(req)
+	s.must(err)
+	defer res.Body.Close()
+	body, err = io.ReadAll(res.Body)
+	s.must(err)
+	return res.StatusCode, body
 }

@@ -34,7 +34,7 @@ type slot struct {
 // handed reports whether only the PBX knows what became of the call: it was
 // handed over, or our process was killed during it.
 func handed(r *call.Record) bool {
-	return r.Transfer == "" && r.Result == "" || r.Transfer == call.TransferRedirect || r.Transfer == call.TransferRefer
+	return r.Result == "" || r.Transfer == call.TransferRedirect || r.Transfer == call.TransferRefer
 }
 
 // slotsOf lists the places of a record of ours.

@@ -73,6 +73,22 @@ func began(name string) (time.Time, bool) {
 	return at.Add(ms), true
 }
 
+// Of is how a record names the tape on which a talk of a call is, empty where
+// there is none: it is asked for where a crash has kept the name from the record.
+func (k *Keeper) Of(id string, t call.Talk) (name string) {
+	entries, err := os.ReadDir(k.cfg.Dir)
+	if err != nil {
+		return ""
+	}
+	for _, e := range entries { // by name, and so by time
+		base, tape := strings.CutSuffix(e.Name(), wavEnd)
+		if at, ok := began(base); tape && ok && strings.HasPrefix(base, id+"-") && !at.After(t.Until) {
+			name = filePrefix + base
+		}
+	}
+	return name
+}
+
 // recover gives the tapes that a crash has left their headers, and throws away
 // what else was half made.
 func (k *Keeper) recover() error {

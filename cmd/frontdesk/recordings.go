@@ -102,14 +102,22 @@ func (r recorder) Record(ctx context.Context, id string, client, employee *media
 	return name, errors.Join(failed, err)
 }
 
-// named has the talks that only the PBX can have recorded looked for there.
+// named has the talks that only the PBX can have recorded looked for there. What
+// frontdesk recorded itself is found where it was killed before it had written
+// that down.
 func (t *tapes) named(r call.Record) call.Record {
-	if t == nil || !t.pbx {
+	if t == nil {
 		return r
 	}
 	r.Talks = slices.Clone(r.Talks)
 	for i := range r.Talks {
-		r.Talks[i].Recording = cmp.Or(r.Talks[i].Recording, recording.FromPBX)
+		talk := &r.Talks[i]
+		if talk.Recording == "" && r.Transfer == call.TransferNone {
+			talk.Recording = t.Of(r.ID, *talk)
+		}
+		if talk.Recording == "" && t.pbx {
+			talk.Recording = recording.FromPBX
+		}
 	}
 	return r
 }
