@@ -105,7 +105,7 @@ func (w *world) work(calls int) {
 				case left == 0:
 					return
 				case !ok:
-					time.Sleep(time.Second)
+					<-time.After(time.Second)
 				default:
 					if err := a.ended(d.id, w.log.Work(context.Background(), d.id)); err != nil {
 						w.t.Error(err)

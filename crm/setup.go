@@ -307,6 +307,8 @@ func scopeOf(method string) string {
 		return "user.userfield"
 	case first == "tasks":
 		return "task"
+	case first == "voximplant":
+		return "telephony"
 	case slices.Contains([]string{"crm", "telephony", "user", "department", "disk", "im"}, first):
 		return first
 	}
