@@ -99,13 +99,15 @@ func (w *world) work(calls int) {
 	var wg sync.WaitGroup
 	for range workers {
 		wg.Go(func() {
+			idle := time.NewTicker(time.Second)
+			defer idle.Stop()
 			for {
 				d, ok, left := a.next()
 				switch {
 				case left == 0:
 					return
 				case !ok:
-					<-time.After(time.Second)
+					<-idle.C
 				default:
 					if err := a.ended(d.id, w.log.Work(context.Background(), d.id)); err != nil {
 						w.t.Error(err)
