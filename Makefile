@@ -33,7 +33,7 @@ bench-load: ## drive the built program with calls, beside kamailio where install
 	$(GO) run ./bench/bridge
 
 e2e: ## only the end-to-end tests: SIPp, baresip and kamailio against the real program
-	$(GO) test $(RACE) -tags=e2e -count=1 -parallel=4 -timeout=12m ./e2e/...
+	$(GO) test $(RACE) -tags=e2e -count=1 -parallel=6 -timeout=12m ./e2e/...
 
 fuzz: ## fuzz every parser for FUZZTIME (20s) each
 	GO='$(GO)' scripts/fuzz.sh $(FUZZTIME)
@@ -58,4 +58,4 @@ short:
 
 race:
 	@if [ -z "$(RACE)" ]; then echo "no C compiler: the tests run without the race detector"; fi
-	$(GO) test $(RACE) -shuffle=on -timeout=10m ./...
+	$(GO) test $(RACE) -shuffle=on -p=4 -timeout=10m ./...

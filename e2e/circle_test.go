@@ -86,7 +86,8 @@ func (s *server) connected(x *interfaces) {
 	s.must(x.feed.WaitConnected(patience(s.t), 1))
 	s.must(s.pbx.State().WaitListeners(patience(s.t), 1))
 	waitFor(s.t, "frontdesk to follow the PBX's calls", func() bool {
-		return s.metrics("frontdesk_pbx_cdr_connected") == 1 && s.metrics("frontdesk_pbx_refreshes_total") > 0 && s.metrics("frontdesk_store_up") == 1
+		// Call control reads its state again once events are certain to come.
+		return s.metrics("frontdesk_pbx_control_resyncs_total") >= 2 && s.metrics("frontdesk_pbx_cdr_connected") == 1 && s.metrics("frontdesk_pbx_refreshes_total") > 0 && s.metrics("frontdesk_store_up") == 1
 	})
 }
 
