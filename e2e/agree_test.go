@@ -57,7 +57,7 @@ func TestExplainAgrees(t *testing.T) {
 	t.Logf("FRONTDESK_SEED=%d", seed)
 	g := &world{Rand: rand.New(rand.NewPCG(seed, 0))}
 	s := start(t, portal(g.fill), agreeTrunks(), g.dialplan(true), g.blocked(), g.leads(),
-		section("log", `{level: warn, format: json}`))
+		section("log", `{level: warn, format: json}`), section("staff", `{every: 24h}`)) // what is asked later must still be there
 	trunks := map[string]*trunkPhone{}
 	for i, name := range agreeNames {
 		trunks[name] = newTrunkPhone(s, fmt.Sprintf(".%d", 11+i))

@@ -33,13 +33,16 @@ type Pending interface {
 type JoinerConfig struct {
 	// Settled takes every record that is final. A later and better account of
 	// the same call brings it again, with the same ID.
-	Settled  func(call.Record)
-	Pending  Pending                // nil: what is waited for dies with the process
-	Staff    Staff                  // nil: talks stay without employees
-	Busy     func(call.Number) bool // whether a call of this number passes frontdesk just now; nil: nobody knows
-	Ahead    func(time.Time) bool   // whether accounts of calls that ended then are yet to come, however late; nil: of none
-	Zone     *time.Location         // of the records' times; nil: UTC
-	Finer    bool                   // further accounts come, which tell the talks of a transferred call apart
+	Settled func(call.Record)
+	Pending Pending                // nil: what is waited for dies with the process
+	Staff   Staff                  // nil: talks stay without employees
+	Busy    func(call.Number) bool // whether a call of this number passes frontdesk just now; nil: nobody knows
+	Ahead   func(time.Time) bool   // whether accounts of calls that ended then are yet to come, however late; nil: of none
+	Zone    *time.Location         // of the records' times; nil: UTC
+	// Seen takes what is known of a record that waits for a finer account; nil:
+	// nobody wants it.
+	Seen     func(call.Record)
+	Finer    bool // further accounts come, which tell the talks of a transferred call apart
 	Patience Patience
 	Logger   *slog.Logger
 }
@@ -298,6 +301,9 @@ func (j *Joiner) complete(a *affair) {
 	case !a.full():
 	case j.cfg.Finer && a.unclear():
 		j.plan(a, time.Now().Add(j.cfg.Patience.Finer))
+		if j.cfg.Seen != nil {
+			j.cfg.Seen(j.record(a))
+		}
 	default:
 		j.settle(a)
 	}

@@ -94,6 +94,10 @@ func (w *world) begin(from call.Number, target call.Extension, at time.Time) tim
 // call lets one call happen.
 func (w *world) call(d *desk, id string) {
 	from := []call.Number{orlova, "+74957654321"}[w.IntN(2)]
+	how := w.IntN(4)
+	if how == 3 { // nothing tells a call that passed from one that did not, but its number
+		from = "+78125550000"
+	}
 	target := w.target()
 	at := w.begin(from, target, w.began.Add(w.somewhen(40*time.Second)))
 	start := at.Add(w.somewhen(1500 * time.Millisecond)) // when the PBX has it
@@ -107,10 +111,6 @@ func (w *world) call(d *desk, id string) {
 		talks, result = []call.Talk{talked(target, answer, middle), talked(other, middle, end)}, result+" 207"
 	case 1: // missed
 		talks, result, answer = nil, "abandoned in extension", time.Time{}
-	}
-	how := w.IntN(4)
-	if how == 3 { // nothing tells a call that passed from one that did not, but its number
-		from = "+78125550000"
 	}
 	x := account("x"+id, from, target, start, end, talks...)
 	switch how {

@@ -61,6 +61,7 @@ type accountsOf struct {
 	staff   staff.Directory
 	numbers func() call.Numbers
 	settled func(call.Record)
+	seen    func(call.Record) // before it is final
 	log     *slog.Logger
 }
 
@@ -75,7 +76,7 @@ func newAccounting(ctx context.Context, p accountsOf) (*accounting, error) {
 	a.reader = pbx.Reader{Country: p.cfg.Country, Numbers: p.numbers, Trunk: a.trunk}
 	a.joiner = pbx.NewJoiner(pbx.JoinerConfig{
 		Settled: p.settled, Pending: p.store, Staff: p.staff, Zone: p.cfg.Zone, Logger: p.log,
-		Finer: p.xapi != nil,
+		Finer: p.xapi != nil, Seen: p.seen,
 		Busy:  func(n call.Number) bool { return a.passing(n) },
 		Ahead: func(t time.Time) bool { return a.reconciler != nil && a.reconciler.Ahead(t) },
 	})

@@ -106,7 +106,7 @@ func newState(ctx context.Context, cfg *config.Config, st *store.Store, client *
 	})
 	s.expiry = expiry{calls: s.calls, tapes: s.tapes, cfg: s.calls.cfg.Load, log: log}
 	s.accounting, err = newAccounting(ctx, accountsOf{
-		cfg: cfg, xapi: s.contacts.xapi, store: st, staff: people, numbers: numbers, settled: s.settled, log: log,
+		cfg: cfg, xapi: s.contacts.xapi, store: st, staff: people, numbers: numbers, settled: s.settled, seen: s.show, log: log,
 	})
 	if err != nil || client == nil {
 		return s, err
