@@ -18,6 +18,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -191,19 +192,6 @@ func eventually(t *testing.T, what string, ok func() bool) {
 	}
 }
 
-func onBoth(t *testing.T, f func(t *testing.T, dsn string)) {
-	t.Helper()
-	t.Parallel()
-	t.Run("sqlite", func(t *testing.T) {
-		t.Parallel()
-		f(t, "sqlite:"+filepath.Join(t.TempDir(), "frontdesk.db"))
-	})
-	t.Run("postgres", func(t *testing.T) {
-		t.Parallel()
-		f(t, storetest.Postgres(t))
-	})
-}
-
 func record(id string) call.Record {
 	at := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	return call.Record{
@@ -215,7 +203,7 @@ func record(id string) call.Record {
 
 // TestEvents tells one hook all and another only of ends.
 func TestEvents(t *testing.T) {
-	onBoth(t, func(t *testing.T, dsn string) {
+	storetest.OnBoth(t, func(t *testing.T, dsn string) {
 		all, ends := newReceiver(t), newReceiver(t)
 		d := open(t, dsn,
 			notify.Hook{URL: all.server.URL + "/canary?token=canary", Secret: secret},
@@ -259,7 +247,7 @@ func TestEvents(t *testing.T) {
 // TestRestart has a receiver down while frontdesk stops and starts again; what
 // was owed arrives once, with the id of the first try.
 func TestRestart(t *testing.T) {
-	onBoth(t, func(t *testing.T, dsn string) {
+	storetest.OnBoth(t, func(t *testing.T, dsn string) {
 		r := newReceiver(t)
 		hook := notify.Hook{URL: r.server.URL + "/canary", Secret: secret}
 		r.does(func(w http.ResponseWriter, q *http.Request) {
@@ -321,12 +309,12 @@ type pipe struct {
 	to   http.Handler
 	hang bool
 	down func() bool
-	sent int
+	sent atomic.Int64
 }
 
 // RoundTrip carries one.
 func (p *pipe) RoundTrip(q *http.Request) (*http.Response, error) {
-	p.sent++
+	p.sent.Add(1)
 	if p.hang {
 		<-q.Context().Done()
 		return nil, context.Cause(q.Context())
@@ -382,10 +370,10 @@ func TestDownForADay(t *testing.T) {
 		if len(ids) != calls || len(r.got()) != calls {
 			t.Errorf("%d deliveries with %d ids, want %d", len(r.got()), len(ids), calls)
 		}
-		if failed := p.sent - calls; failed > 24*60+calls {
+		if failed := p.sent.Load() - calls; failed > 24*60+calls {
 			t.Errorf("%d requests to a receiver that is away", failed)
 		}
-		t.Logf("%d calls, %d requests in vain during the day, all delivered %v after its end", calls, p.sent-calls, (time.Since(began) - day).Round(time.Second))
+		t.Logf("%d calls, %d requests in vain during the day, all delivered %v after its end", calls, p.sent.Load()-calls, (time.Since(began) - day).Round(time.Second))
 	})
 }
 
@@ -411,8 +399,8 @@ func TestHanging(t *testing.T) {
 		if took := try(); took != 10*time.Second {
 			t.Errorf("the first took %v", took)
 		}
-		if took := try(); took != 0 || p.sent != 1 {
-			t.Errorf("the next took %v, %d requests", took, p.sent)
+		if took := try(); took != 0 || p.sent.Load() != 1 {
+			t.Errorf("the next took %v, %d requests", took, p.sent.Load())
 		}
 		time.Sleep(notify.Rest)
 		var wg sync.WaitGroup
@@ -420,8 +408,8 @@ func TestHanging(t *testing.T) {
 			wg.Go(func() { try() })
 		}
 		wg.Wait()
-		if p.sent != 2 {
-			t.Errorf("%d requests after a rest, want one more", p.sent-1)
+		if p.sent.Load() != 2 {
+			t.Errorf("%d requests after a rest, want one more", p.sent.Load()-1)
 		}
 	})
 }
