@@ -13,7 +13,7 @@ RACE     := $(if $(filter 1,$(shell $(GO) env CGO_ENABLED)),-race)
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-10s %s\n", $$1, $$2}' Makefile
 
-demo: ## place six sample calls against a sandbox and show what happened to each (needs only Go)
+demo: ## place seven sample calls against a sandbox and show what happened to each (needs only Go)
 	$(GO) run ./cmd/frontdesk demo --once
 
 check: lint short ## before every commit: format, vet, staticcheck, tidy, quick tests (under 2 minutes)
@@ -54,7 +54,7 @@ lint:
 	$(GO) mod tidy -diff
 
 short:
-	$(GO) test $(RACE) -short -shuffle=on -timeout=5m ./...
+	$(GO) test $(RACE) -short -timeout=5m ./...
 
 race:
 	@if [ -z "$(RACE)" ]; then echo "no C compiler: the tests run without the race detector"; fi

@@ -17,11 +17,12 @@ import (
 	"frontdesk/crm"
 	"frontdesk/crm/crmtest"
 	"frontdesk/store"
+	"frontdesk/store/storetest"
 )
 
 // TestCalls is each kind of call through the whole, on a healthy portal.
 func TestCalls(t *testing.T) {
-	onBoth(t, func(t *testing.T, dsn string) {
+	storetest.OnBoth(t, func(t *testing.T, dsn string) {
 		for name, c := range map[string]struct {
 			record  call.Record
 			policy  func(*calllog.Policy)
@@ -86,7 +87,7 @@ func TestCalls(t *testing.T) {
 // TestRinging registers a call while it rings, shows its card to whom it rings,
 // moves it, and finishes the same entry at the end.
 func TestRinging(t *testing.T) {
-	onBoth(t, func(t *testing.T, dsn string) {
+	storetest.OnBoth(t, func(t *testing.T, dsn string) {
 		w := newWorld(t, dsn, newPortal(crmtest.Options{}))
 		w.live()
 		shown := func() []int {
@@ -127,7 +128,7 @@ func TestRinging(t *testing.T) {
 // TestSameNumberTwice has a second call of a new caller during the first: two
 // entries, both finished, and one lead.
 func TestSameNumberTwice(t *testing.T) {
-	onBoth(t, func(t *testing.T, dsn string) {
+	storetest.OnBoth(t, func(t *testing.T, dsn string) {
 		w := newWorld(t, dsn, newPortal(crmtest.Options{}))
 		w.live()
 		for _, id := range []string{"a", "b"} {
@@ -151,7 +152,7 @@ func TestSameNumberTwice(t *testing.T) {
 // TestBetterAccount wants an answer never to be overtaken by a late miss, and
 // to count where it comes late itself.
 func TestBetterAccount(t *testing.T) {
-	onBoth(t, func(t *testing.T, dsn string) {
+	storetest.OnBoth(t, func(t *testing.T, dsn string) {
 		w := newWorld(t, dsn, newPortal(crmtest.Options{}))
 		w.live()
 		talked, miss := answered(talk("201", 10, 95)), missed("extension")
@@ -186,7 +187,7 @@ func TestBetterAccount(t *testing.T) {
 // TestFinerAccount learns late that a call was transferred: the entry that is
 // there stays, and who has none gets one.
 func TestFinerAccount(t *testing.T) {
-	onBoth(t, func(t *testing.T, dsn string) {
+	storetest.OnBoth(t, func(t *testing.T, dsn string) {
 		w := newWorld(t, dsn, newPortal(crmtest.Options{}))
 		w.live()
 		w.log.Ended(incoming("a", answered(talk("205", 10, 95))))
@@ -210,7 +211,7 @@ func TestFinerAccount(t *testing.T) {
 // TestPortalDown has calls end while the portal is down: all arrive later, once
 // and with their real times.
 func TestPortalDown(t *testing.T) {
-	onBoth(t, func(t *testing.T, dsn string) {
+	storetest.OnBoth(t, func(t *testing.T, dsn string) {
 		w := newWorld(t, dsn, newPortal(crmtest.Options{}))
 		w.line.set(func(int, string) fate { return refused })
 		w.live()
@@ -249,7 +250,7 @@ func TestPortalDown(t *testing.T) {
 
 // TestReconcile finds calls whose jobs are gone.
 func TestReconcile(t *testing.T) {
-	onBoth(t, func(t *testing.T, dsn string) {
+	storetest.OnBoth(t, func(t *testing.T, dsn string) {
 		w := newWorld(t, dsn, newPortal(crmtest.Options{}))
 		w.start()
 		ctx := t.Context()
@@ -269,7 +270,7 @@ func TestReconcile(t *testing.T) {
 
 // TestKilledCall settles a call during which the process was killed.
 func TestKilledCall(t *testing.T) {
-	onBoth(t, func(t *testing.T, dsn string) {
+	storetest.OnBoth(t, func(t *testing.T, dsn string) {
 		w := newWorld(t, dsn, newPortal(crmtest.Options{}))
 		w.live()
 		w.log.Ringing(incoming("a"))
@@ -289,7 +290,7 @@ func TestKilledCall(t *testing.T) {
 // TestWrongAuth has the portal refuse telephony to webhooks: activities stand
 // for calls, as the employee where there is a webhook, else with a flag.
 func TestWrongAuth(t *testing.T) {
-	onBoth(t, func(t *testing.T, dsn string) {
+	storetest.OnBoth(t, func(t *testing.T, dsn string) {
 		w := newWorld(t, dsn, newPortal(crmtest.Options{}))
 		w.portal.RequireApp("telephony.externalcall.register", "telephony.externalcall.finish")
 		w.portal.AddWebhook(61, "own61")
@@ -316,7 +317,7 @@ func TestWrongAuth(t *testing.T) {
 // TestDismissed finishes a call as the placeholder where the portal does not
 // accept the employee any more.
 func TestDismissed(t *testing.T) {
-	onBoth(t, func(t *testing.T, dsn string) {
+	storetest.OnBoth(t, func(t *testing.T, dsn string) {
 		p := newPortal(crmtest.Options{})
 		p.RemoveUser(65)
 		w := newWorld(t, dsn, p)
@@ -363,7 +364,7 @@ func (s *sounds) Delivered(_ context.Context, id string, talks []call.Talk) erro
 }
 
 func TestAttach(t *testing.T) {
-	onBoth(t, func(t *testing.T, dsn string) {
+	storetest.OnBoth(t, func(t *testing.T, dsn string) {
 		w := newWorld(t, dsn, newPortal(crmtest.Options{}))
 		s := &sounds{asked: map[string]int{}, delivered: make(chan string, 2)}
 		w.sounds = s
@@ -418,7 +419,7 @@ func (w *world) expires(t *testing.T, calls []crmtest.Call) {
 
 // TestLink writes an address into the entry instead of attaching a file.
 func TestLink(t *testing.T) {
-	onBoth(t, func(t *testing.T, dsn string) {
+	storetest.OnBoth(t, func(t *testing.T, dsn string) {
 		w := newWorld(t, dsn, newPortal(crmtest.Options{}))
 		w.sounds = &sounds{asked: map[string]int{}, link: "https://desk.example/recordings/"}
 		w.live()
@@ -437,7 +438,7 @@ func TestLink(t *testing.T) {
 // TestLeadAtLast: the lead of a caller who talked with nobody is made however
 // often the portal refused it, also once the entries no longer wait for it.
 func TestLeadAtLast(t *testing.T) {
-	onBoth(t, func(t *testing.T, dsn string) {
+	storetest.OnBoth(t, func(t *testing.T, dsn string) {
 		w := newWorld(t, dsn, newPortal(crmtest.Options{}))
 		w.start()
 		var refusals atomic.Int32
@@ -459,7 +460,7 @@ func TestLeadAtLast(t *testing.T) {
 
 // TestRetry has a step tried again that was given up.
 func TestRetry(t *testing.T) {
-	onBoth(t, func(t *testing.T, dsn string) {
+	storetest.OnBoth(t, func(t *testing.T, dsn string) {
 		w := newWorld(t, dsn, newPortal(crmtest.Options{}))
 		p := policy()
 		p.Placeholder, p.Fallback, p.Employees = 0, 0, nil

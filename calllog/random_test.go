@@ -16,6 +16,7 @@ import (
 
 	"frontdesk/call"
 	"frontdesk/crm/crmtest"
+	"frontdesk/store/storetest"
 )
 
 // TestRandomFaults logs calls of all kinds, 250 on each database, while any
@@ -29,7 +30,7 @@ func TestRandomFaults(t *testing.T) {
 		worlds = 4
 	}
 	seed := seeded(t)
-	onBoth(t, func(t *testing.T, dsn string) {
+	storetest.OnBoth(t, func(t *testing.T, dsn string) {
 		if dsn[0] == 's' {
 			for i := range worlds {
 				file := strings.TrimSuffix(dsn, ".db") + fmt.Sprint(i) + ".db"

@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -19,22 +18,7 @@ import (
 	"frontdesk/crm"
 	"frontdesk/crm/crmtest"
 	"frontdesk/store"
-	"frontdesk/store/storetest"
 )
-
-// onBoth runs one test on SQLite and on PostgreSQL.
-func onBoth(t *testing.T, f func(t *testing.T, dsn string)) {
-	t.Helper()
-	t.Parallel()
-	t.Run("sqlite", func(t *testing.T) {
-		t.Parallel()
-		f(t, "sqlite:"+filepath.Join(t.TempDir(), "frontdesk.db"))
-	})
-	t.Run("postgres", func(t *testing.T) {
-		t.Parallel()
-		f(t, storetest.Postgres(t))
-	})
-}
 
 // newPortal is a portal with the people of policy.
 func newPortal(o crmtest.Options) *crmtest.Portal {

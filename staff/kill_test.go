@@ -20,6 +20,7 @@ import (
 	"frontdesk/call"
 	"frontdesk/staff"
 	"frontdesk/store"
+	"frontdesk/store/storetest"
 )
 
 // The environment of a child: what it works on.
@@ -310,7 +311,7 @@ func serve(t *testing.T, dsn, name string, o *office, p *postbox) *serving {
 // Two nodes on one PostgreSQL share bindings and do each end once.
 func TestTwoNodesOnPostgreSQL(t *testing.T) {
 	t.Parallel()
-	dsn := postgres(t)
+	dsn := storetest.Postgres(t)
 	o, p := newOffice(), &postbox{}
 	for i := 1; i <= 5; i++ {
 		o.set(func(o *office) {

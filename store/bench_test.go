@@ -11,7 +11,7 @@ import (
 )
 
 func benchBoth(b *testing.B, f func(b *testing.B, s *store.Store)) {
-	b.Run("sqlite", func(b *testing.B) { f(b, open(b, sqliteDSN(b), store.Options{})) })
+	b.Run("sqlite", func(b *testing.B) { f(b, open(b, storetest.SQLite(b), store.Options{})) })
 	b.Run("postgres", func(b *testing.B) { f(b, open(b, storetest.Postgres(b), store.Options{})) }) // its fsync is off
 }
 
@@ -98,7 +98,7 @@ func BenchmarkRecords(b *testing.B) {
 		"sqlite":   "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < $1) ",
 		"postgres": "WITH n(i) AS (SELECT generate_series(1, $1::bigint)) ",
 	}
-	for name, dsn := range map[string]func(testing.TB) string{"sqlite": sqliteDSN, "postgres": postgresDSN} {
+	for name, dsn := range map[string]func(testing.TB) string{"sqlite": storetest.SQLite, "postgres": storetest.Postgres} {
 		b.Run(name, func(b *testing.B) {
 			s := open(b, dsn(b), store.Options{})
 			body := asJSON(b, numbered(2))

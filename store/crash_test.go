@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"frontdesk/store"
+	"frontdesk/store/storetest"
 )
 
 // childDSN in the environment makes the test binary a node that works jobs
@@ -65,7 +66,7 @@ func crashOptions(node string, log *slog.Logger) store.Options {
 // TestKilled kills a process with jobs in progress: none is lost, and each
 // finishes.
 func TestKilled(t *testing.T) {
-	onBoth(t, func(t *testing.T, dsn string) {
+	storetest.OnBoth(t, func(t *testing.T, dsn string) {
 		s, err := store.Open(t.Context(), dsn, crashOptions("parent", quietly(t)))
 		must(t, err)
 		var owed []store.Job

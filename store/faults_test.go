@@ -16,7 +16,7 @@ import (
 // TestFullDisk lets SQLite believe that the disk is full.
 func TestFullDisk(t *testing.T) {
 	t.Parallel()
-	s, ctx := open(t, sqliteDSN(t), store.Options{Logger: slog.New(slog.DiscardHandler)}), t.Context()
+	s, ctx := open(t, storetest.SQLite(t), store.Options{Logger: slog.New(slog.DiscardHandler)}), t.Context()
 	work, got := collector(1)
 	s.Handle("note", work)
 	running(t, s)
@@ -40,7 +40,7 @@ func TestFullDisk(t *testing.T) {
 // with sqlite3 may: who asks waits no longer than they want to.
 func TestLockedFile(t *testing.T) {
 	t.Parallel()
-	dsn := sqliteDSN(t)
+	dsn := storetest.SQLite(t)
 	s := open(t, dsn, store.Options{Logger: slog.New(slog.DiscardHandler)})
 	must(t, s.Put(t.Context(), "x", []byte("1")))
 	db, err := sql.Open("sqlite", "file:"+dsn[len("sqlite:"):]+"?_txlock=immediate")
@@ -108,7 +108,7 @@ func TestServerGone(t *testing.T) {
 }
 
 func TestLimitsOfTime(t *testing.T) {
-	onBoth(t, func(t *testing.T, dsn string) {
+	storetest.OnBoth(t, func(t *testing.T, dsn string) {
 		s := open(t, dsn, store.Options{})
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()

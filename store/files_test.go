@@ -5,12 +5,13 @@ import (
 	"time"
 
 	"frontdesk/store"
+	"frontdesk/store/storetest"
 
 	diff "github.com/google/go-cmp/cmp"
 )
 
 func TestFiles(t *testing.T) {
-	onBoth(t, func(t *testing.T, dsn string) {
+	storetest.OnBoth(t, func(t *testing.T, dsn string) {
 		s, ctx := open(t, dsn, store.Options{}), t.Context()
 		at := time.UnixMilli(1_790_000_000_123)
 		want := []store.PortalFile{

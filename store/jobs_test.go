@@ -12,12 +12,13 @@ import (
 
 	"frontdesk/call"
 	"frontdesk/store"
+	"frontdesk/store/storetest"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
 
 func TestJobsAreDone(t *testing.T) {
-	onBoth(t, func(t *testing.T, dsn string) {
+	storetest.OnBoth(t, func(t *testing.T, dsn string) {
 		s, ctx := open(t, dsn, store.Options{Queues: map[string]int{"crm": 2}}), t.Context()
 		work, got := collector(10)
 		s.Handle("note", work)
@@ -49,7 +50,7 @@ func TestJobsAreDone(t *testing.T) {
 }
 
 func TestUniqueWhileNotDone(t *testing.T) {
-	onBoth(t, func(t *testing.T, dsn string) {
+	storetest.OnBoth(t, func(t *testing.T, dsn string) {
 		s, ctx := open(t, dsn, store.Options{}), t.Context()
 		began, end := make(chan string, 10), make(chan struct{})
 		s.Handle("sync", func(ctx context.Context, args json.RawMessage) error {
@@ -78,7 +79,7 @@ func TestUniqueWhileNotDone(t *testing.T) {
 }
 
 func TestOnce(t *testing.T) {
-	onBoth(t, func(t *testing.T, dsn string) {
+	storetest.OnBoth(t, func(t *testing.T, dsn string) {
 		s, ctx := open(t, dsn, store.Options{}), t.Context()
 		work, got := collector(10)
 		s.Handle("deputy", work)
@@ -97,7 +98,7 @@ func TestOnce(t *testing.T) {
 }
 
 func TestFailures(t *testing.T) {
-	onBoth(t, func(t *testing.T, dsn string) {
+	storetest.OnBoth(t, func(t *testing.T, dsn string) {
 		s, ctx := open(t, dsn, store.Options{}), t.Context()
 		var tries sync.Map
 		try := func(kind string) int64 {
@@ -162,7 +163,7 @@ func TestBackoff(t *testing.T) {
 
 // TestJobsOfLater moves the clock of a store over the time of a job.
 func TestJobsOfLater(t *testing.T) {
-	onBoth(t, func(t *testing.T, dsn string) {
+	storetest.OnBoth(t, func(t *testing.T, dsn string) {
 		start := time.Now().UTC()
 		var ahead atomic.Int64
 		s, ctx := open(t, dsn, store.Options{Now: func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }}), t.Context()
@@ -182,7 +183,7 @@ func TestJobsOfLater(t *testing.T) {
 
 // TestSooner does a job at once that is owed for later.
 func TestSooner(t *testing.T) {
-	onBoth(t, func(t *testing.T, dsn string) {
+	storetest.OnBoth(t, func(t *testing.T, dsn string) {
 		s, ctx := open(t, dsn, store.Options{}), t.Context()
 		got := make(chan string, 10)
 		first := true
@@ -217,7 +218,7 @@ func TestSooner(t *testing.T) {
 
 // TestOnceMore does a job again that was owed while it was being done.
 func TestOnceMore(t *testing.T) {
-	onBoth(t, func(t *testing.T, dsn string) {
+	storetest.OnBoth(t, func(t *testing.T, dsn string) {
 		s, ctx := open(t, dsn, store.Options{}), t.Context()
 		began, goOn := make(chan struct{}, 10), make(chan struct{})
 		var at atomic.Int64
@@ -245,7 +246,7 @@ func TestOnceMore(t *testing.T) {
 // TestForeignKinds wants jobs to wait that this program does not know, as
 // after a downgrade or beside a newer node.
 func TestForeignKinds(t *testing.T) {
-	onBoth(t, func(t *testing.T, dsn string) {
+	storetest.OnBoth(t, func(t *testing.T, dsn string) {
 		s, ctx := open(t, dsn, store.Options{}), t.Context()
 		work, got := collector(10)
 		s.Handle("known", work)
@@ -269,7 +270,7 @@ func TestForeignKinds(t *testing.T) {
 }
 
 func TestMisuse(t *testing.T) {
-	onBoth(t, func(t *testing.T, dsn string) {
+	storetest.OnBoth(t, func(t *testing.T, dsn string) {
 		s := open(t, dsn, store.Options{})
 		work, _ := collector(1)
 		s.Handle("note", work)
@@ -282,7 +283,7 @@ func TestMisuse(t *testing.T) {
 // TestTwoNodes share what is on PostgreSQL.
 func TestTwoNodes(t *testing.T) {
 	t.Parallel()
-	dsn := postgresDSN(t)
+	dsn := storetest.Postgres(t)
 	const jobs = 20
 	var met sync.WaitGroup
 	met.Add(2)

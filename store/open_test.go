@@ -14,10 +14,11 @@ import (
 	"testing"
 
 	"frontdesk/store"
+	"frontdesk/store/storetest"
 )
 
 func TestMigrationsAreIdempotent(t *testing.T) {
-	onBoth(t, func(t *testing.T, dsn string) {
+	storetest.OnBoth(t, func(t *testing.T, dsn string) {
 		for i := range 3 {
 			s := open(t, dsn, store.Options{})
 			v, err := s.Get(t.Context(), "kept")
@@ -35,7 +36,7 @@ func TestMigrationsAreIdempotent(t *testing.T) {
 
 func TestNodesMigrateTogether(t *testing.T) {
 	t.Parallel()
-	dsn := postgresDSN(t)
+	dsn := storetest.Postgres(t)
 	var wg sync.WaitGroup
 	for i := range 3 {
 		wg.Go(func() {
@@ -53,7 +54,7 @@ func TestNodesMigrateTogether(t *testing.T) {
 }
 
 func TestNewerDatabaseIsRefused(t *testing.T) {
-	onBoth(t, func(t *testing.T, dsn string) {
+	storetest.OnBoth(t, func(t *testing.T, dsn string) {
 		s := open(t, dsn, store.Options{})
 		must(t, s.Exec(t.Context(), "INSERT INTO frontdesk_migration (version_id, is_applied) VALUES (9999, TRUE)"))
 		must(t, s.Close())
@@ -83,7 +84,7 @@ func TestBadAddresses(t *testing.T) {
 
 func TestOneProcessPerFile(t *testing.T) {
 	t.Parallel()
-	dsn := sqliteDSN(t)
+	dsn := storetest.SQLite(t)
 	s := open(t, dsn, store.Options{})
 	_, err := store.Open(t.Context(), dsn, store.Options{})
 	mustHold(t, err, dsn[len("sqlite:"):]+" is in use", "process "+strconv.Itoa(os.Getpid()))
@@ -112,7 +113,7 @@ func TestFileNamesAndModes(t *testing.T) {
 // overwritten.
 func TestDamageIsFound(t *testing.T) {
 	t.Parallel()
-	dsn := sqliteDSN(t)
+	dsn := storetest.SQLite(t)
 	file := dsn[len("sqlite:"):]
 	s := open(t, dsn, store.Options{})
 	must(t, s.Put(t.Context(), "big", bytes.Repeat([]byte{1}, 200_000)))
@@ -130,7 +131,7 @@ func TestDamageIsFound(t *testing.T) {
 
 func TestBackup(t *testing.T) {
 	t.Parallel()
-	dsn := sqliteDSN(t)
+	dsn := storetest.SQLite(t)
 	s, ctx := open(t, dsn, store.Options{}), t.Context()
 	must(t, s.Put(ctx, "token", []byte("secret")))
 	writing, stop := context.WithCancel(ctx)
@@ -185,7 +186,7 @@ func TestBackupRefused(t *testing.T) {
 			t.Errorf("the password is in %q", err)
 		}
 	}
-	s := open(t, sqliteDSN(t), store.Options{Logger: slog.New(slog.DiscardHandler)})
+	s := open(t, storetest.SQLite(t), store.Options{Logger: slog.New(slog.DiscardHandler)})
 	mustHold(t, s.Backup(t.Context(), filepath.Join(dir, "no", "folder")), "no such file")
 }
 

@@ -85,7 +85,7 @@ func TestOpenedLater(t *testing.T) {
 // crash: it is not taken at the second try either, but a good one is.
 func TestDamageIsFoundAgain(t *testing.T) {
 	t.Parallel()
-	dsn := sqliteDSN(t)
+	dsn := storetest.SQLite(t)
 	file := dsn[len("sqlite:"):]
 	must(t, open(t, dsn, store.Options{}).Close())
 	good, err := os.ReadFile(file)
@@ -108,7 +108,7 @@ func TestDamageIsFoundAgain(t *testing.T) {
 
 // TestPatienceHasItsEnd sees what waiting does not change refused at once.
 func TestPatienceHasItsEnd(t *testing.T) {
-	onBoth(t, func(t *testing.T, dsn string) {
+	storetest.OnBoth(t, func(t *testing.T, dsn string) {
 		patient := store.Options{Patient: true}
 		for _, bad := range []string{"mysql://root@db", "sqlite:", "postgres://desk@db:port/frontdesk"} {
 			if _, err := store.Open(t.Context(), bad, patient); !errors.Is(err, store.ErrAddress) {

@@ -6,10 +6,11 @@ import (
 	"testing"
 
 	"frontdesk/store"
+	"frontdesk/store/storetest"
 )
 
 func TestPending(t *testing.T) {
-	onBoth(t, func(t *testing.T, dsn string) {
+	storetest.OnBoth(t, func(t *testing.T, dsn string) {
 		s, ctx := open(t, dsn, store.Options{Node: "a"}), t.Context()
 		want := map[string]string{}
 		var ids []string

@@ -9,12 +9,13 @@ import (
 
 	"frontdesk/call"
 	"frontdesk/store"
+	"frontdesk/store/storetest"
 
 	diff "github.com/google/go-cmp/cmp"
 )
 
 func TestPhonebook(t *testing.T) {
-	onBoth(t, func(t *testing.T, dsn string) {
+	storetest.OnBoth(t, func(t *testing.T, dsn string) {
 		s, ctx := open(t, dsn, store.Options{}), t.Context()
 		at := time.UnixMilli(1_790_000_000_123)
 		want := []call.Listing{

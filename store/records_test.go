@@ -9,6 +9,7 @@ import (
 
 	"frontdesk/call"
 	"frontdesk/store"
+	"frontdesk/store/storetest"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -42,7 +43,7 @@ func save(t testing.TB, s *store.Store, r call.Record, state store.RecordState) 
 }
 
 func TestRecord(t *testing.T) {
-	onBoth(t, func(t *testing.T, dsn string) {
+	storetest.OnBoth(t, func(t *testing.T, dsn string) {
 		s, ctx := open(t, dsn, store.Options{}), t.Context()
 		if _, _, err := s.Record(ctx, "call0001"); !errors.Is(err, store.ErrNotFound) {
 			t.Fatalf("nothing kept: %v, want ErrNotFound", err)
@@ -73,7 +74,7 @@ func asJSON(t testing.TB, r call.Record) string {
 
 // TestBetterRecord wants a late and worse account of a call to change nothing.
 func TestBetterRecord(t *testing.T) {
-	onBoth(t, func(t *testing.T, dsn string) {
+	storetest.OnBoth(t, func(t *testing.T, dsn string) {
 		s, ctx := open(t, dsn, store.Options{}), t.Context()
 		missed, answered := numbered(1), numbered(1)
 		answered.Result, answered.MissedIn = call.ResultAnswered, ""
@@ -119,7 +120,7 @@ func TestBetterRecord(t *testing.T) {
 }
 
 func TestRecords(t *testing.T) {
-	onBoth(t, func(t *testing.T, dsn string) {
+	storetest.OnBoth(t, func(t *testing.T, dsn string) {
 		s, ctx := open(t, dsn, store.Options{}), t.Context()
 		const n = 40
 		var all []call.Record
@@ -170,7 +171,7 @@ func TestRecords(t *testing.T) {
 }
 
 func TestWaiting(t *testing.T) {
-	onBoth(t, func(t *testing.T, dsn string) {
+	storetest.OnBoth(t, func(t *testing.T, dsn string) {
 		s, ctx := open(t, dsn, store.Options{Node: "a"}), t.Context()
 		for i := range 6 {
 			save(t, s, numbered(i), []store.RecordState{store.RecordWaiting, store.RecordSettled}[i%2])
@@ -199,7 +200,7 @@ func TestWaiting(t *testing.T) {
 }
 
 func TestLedger(t *testing.T) {
-	onBoth(t, func(t *testing.T, dsn string) {
+	storetest.OnBoth(t, func(t *testing.T, dsn string) {
 		now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 		s, ctx := open(t, dsn, store.Options{Now: func() time.Time { return now }}), t.Context()
 		step := func(id, step string, leg int, state string) store.LedgerRow {
@@ -243,7 +244,7 @@ func TestLedger(t *testing.T) {
 
 // TestOwed finds calls of which nobody does what is owed.
 func TestOwed(t *testing.T) {
-	onBoth(t, func(t *testing.T, dsn string) {
+	storetest.OnBoth(t, func(t *testing.T, dsn string) {
 		now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 		s, ctx := open(t, dsn, store.Options{Now: func() time.Time { return now }}), t.Context()
 		row := func(i int, state string) store.LedgerRow {
@@ -280,7 +281,7 @@ func TestOwed(t *testing.T) {
 
 // TestHistory deletes what is older than it is to be kept, and its ledger.
 func TestHistory(t *testing.T) {
-	onBoth(t, func(t *testing.T, dsn string) {
+	storetest.OnBoth(t, func(t *testing.T, dsn string) {
 		now := recordsBegin
 		s, ctx := open(t, dsn, store.Options{Now: func() time.Time { return now }, History: 24 * time.Hour}), t.Context()
 		for i := range 4 {

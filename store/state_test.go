@@ -13,12 +13,13 @@ import (
 
 	"frontdesk/call"
 	"frontdesk/store"
+	"frontdesk/store/storetest"
 
 	"github.com/google/go-cmp/cmp"
 )
 
 func TestState(t *testing.T) {
-	onBoth(t, func(t *testing.T, dsn string) {
+	storetest.OnBoth(t, func(t *testing.T, dsn string) {
 		s, ctx := open(t, dsn, store.Options{}), t.Context()
 		if _, err := s.Get(ctx, "token"); !errors.Is(err, store.ErrNotFound) {
 			t.Fatalf("nothing kept: %v, want ErrNotFound", err)
@@ -39,7 +40,7 @@ func TestState(t *testing.T) {
 }
 
 func TestCompareAndPut(t *testing.T) {
-	onBoth(t, func(t *testing.T, dsn string) {
+	storetest.OnBoth(t, func(t *testing.T, dsn string) {
 		s, ctx := open(t, dsn, store.Options{}), t.Context()
 		for i, c := range []struct {
 			old, value []byte
@@ -63,7 +64,7 @@ func TestCompareAndPut(t *testing.T) {
 // TestOneOfMany is two nodes on PostgreSQL, one on SQLite, whose goroutines
 // all want to be the one that refreshes a token.
 func TestOneOfMany(t *testing.T) {
-	onBoth(t, func(t *testing.T, dsn string) {
+	storetest.OnBoth(t, func(t *testing.T, dsn string) {
 		nodes := []*store.Store{open(t, dsn, store.Options{})}
 		if dsn[0] == 'p' {
 			nodes = append(nodes, open(t, dsn, store.Options{Node: "other"}))
@@ -96,7 +97,7 @@ func TestOneOfMany(t *testing.T) {
 }
 
 func TestTransaction(t *testing.T) {
-	onBoth(t, func(t *testing.T, dsn string) {
+	storetest.OnBoth(t, func(t *testing.T, dsn string) {
 		s, ctx := open(t, dsn, store.Options{}), t.Context()
 		work, got := collector(2)
 		s.Handle("note", work)
@@ -130,7 +131,7 @@ func TestTransaction(t *testing.T) {
 }
 
 func TestTransactionPanics(t *testing.T) {
-	onBoth(t, func(t *testing.T, dsn string) {
+	storetest.OnBoth(t, func(t *testing.T, dsn string) {
 		s, ctx := open(t, dsn, store.Options{}), t.Context()
 		func() {
 			defer func() { _ = recover() }()
@@ -147,7 +148,7 @@ func TestTransactionPanics(t *testing.T) {
 }
 
 func TestSticky(t *testing.T) {
-	onBoth(t, func(t *testing.T, dsn string) {
+	storetest.OnBoth(t, func(t *testing.T, dsn string) {
 		now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 		s, ctx := open(t, dsn, store.Options{Now: func() time.Time { return now }}), t.Context()
 		ann, bob := call.Number("+79160000001"), call.Number("+79160000002")
@@ -184,7 +185,7 @@ func TestSticky(t *testing.T) {
 // TestStickyFromTheFuture wants a clock that jumped ahead and came back to
 // leave no binding that cannot be replaced.
 func TestStickyFromTheFuture(t *testing.T) {
-	onBoth(t, func(t *testing.T, dsn string) {
+	storetest.OnBoth(t, func(t *testing.T, dsn string) {
 		now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 		s, ctx := open(t, dsn, store.Options{Now: func() time.Time { return now }}), t.Context()
 		must(t, s.SaveSticky(ctx, "+7916", call.Sticky{Employee: 1, Since: now.AddDate(4, 0, 0), Until: now.AddDate(4, 0, 1)}))
@@ -203,7 +204,7 @@ func wantStickies(t *testing.T, s *store.Store, since time.Time, want map[call.N
 }
 
 func TestStickyTimes(t *testing.T) {
-	onBoth(t, func(t *testing.T, dsn string) {
+	storetest.OnBoth(t, func(t *testing.T, dsn string) {
 		s := open(t, dsn, store.Options{})
 		want := call.Sticky{Employee: 17, Since: time.UnixMilli(1772366400123), Until: time.UnixMilli(1772370000456)}
 		must(t, s.SaveSticky(t.Context(), "+79161234567", want))
@@ -216,7 +217,7 @@ func TestStickyTimes(t *testing.T) {
 }
 
 func TestMirror(t *testing.T) {
-	onBoth(t, func(t *testing.T, dsn string) {
+	storetest.OnBoth(t, func(t *testing.T, dsn string) {
 		s, ctx := open(t, dsn, store.Options{}), t.Context()
 		const n = 1234 // some batches
 		cards := make([]call.Card, n)
@@ -258,7 +259,7 @@ func TestMirror(t *testing.T) {
 
 // TestMirrorOfOthers tells one node what another changed.
 func TestMirrorOfOthers(t *testing.T) {
-	onBoth(t, func(t *testing.T, dsn string) {
+	storetest.OnBoth(t, func(t *testing.T, dsn string) {
 		now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 		s, ctx := open(t, dsn, store.Options{Now: func() time.Time { return now }}), t.Context()
 		since := func(ago time.Duration) (told []string) {

@@ -4,32 +4,13 @@ import (
 	"context"
 	"encoding/json"
 	"log/slog"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"frontdesk/store"
-	"frontdesk/store/storetest"
 )
-
-// onBoth runs one test on SQLite and on PostgreSQL, each time with the address
-// of a fresh database.
-func onBoth(t *testing.T, f func(t *testing.T, dsn string)) {
-	t.Helper()
-	t.Parallel()
-	t.Run("sqlite", func(t *testing.T) {
-		t.Parallel()
-		f(t, sqliteDSN(t))
-	})
-	t.Run("postgres", func(t *testing.T) {
-		t.Parallel()
-		f(t, storetest.Postgres(t))
-	})
-}
-
-func sqliteDSN(t testing.TB) string { return "sqlite:" + filepath.Join(t.TempDir(), "frontdesk.db") }
 
 // open opens a store that the test's end closes.
 func open(t testing.TB, dsn string, o store.Options) *store.Store {
@@ -129,5 +110,3 @@ func must(t testing.TB, err error) {
 		t.Fatal(err)
 	}
 }
-
-func postgresDSN(t testing.TB) string { return storetest.Postgres(t) }

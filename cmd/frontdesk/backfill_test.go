@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -148,18 +147,10 @@ func (o *outage) wants(what string, want ...string) {
 // each of them in the CRM once with its real times after the start, whatever was
 // logged before, and nothing new after one more.
 func TestBackfill(t *testing.T) {
-	t.Parallel()
 	if testing.Short() {
 		t.Skip("calls of the PBX alone are settled after 20 seconds, twice")
 	}
-	t.Run("sqlite", func(t *testing.T) {
-		t.Parallel()
-		backfill(t, "sqlite:"+filepath.Join(t.TempDir(), "frontdesk.db"))
-	})
-	t.Run("postgres", func(t *testing.T) {
-		t.Parallel()
-		backfill(t, storetest.Postgres(t))
-	})
+	storetest.OnBoth(t, backfill)
 }
 
 func backfill(t *testing.T, dsn string) {

@@ -209,32 +209,28 @@ func TestSyncCSV(t *testing.T) {
 // TestContactsAfterACall: what a call was about is read again and written, when
 // the PBX can be reached, and asked for by the API meanwhile.
 func TestContactsAfterACall(t *testing.T) {
-	t.Parallel()
-	for name, dsn := range map[string]func() string{"sqlite": func() string { return "" }, "postgres": func() string { return storetest.Postgres(t) }} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			b := newBooks(t, 0, dsn())
-			b.portal.AddContact(person(1, "Anna"))
-			b.portal.AddContact(person(2, "Boris"))
-			c, end := b.serve(t)
-			s, err := c.Sync(t.Context(), web.PhonebookOptions{}, func(web.Progress) {})
-			if err != nil || s.Written.Created != 2 {
-				t.Fatalf("%v, %+v", err, s)
-			}
-			b.portal.SetField(call.KindContact, 1, "NAME", "Olga")
-			b.portal.Remove(call.KindContact, 2)
-			b.api.SetFault(pbxtest.Fault{Kind: pbxtest.Unavailable, Path: "/Contacts", Times: 3})
-			c.ended(call.Record{ID: "a", Facts: call.NewDocument(routing.Facts{CRM: call.Answer{Entities: []call.Entity{
-				{Kind: call.KindContact, ID: 1}, {Kind: call.KindContact, ID: 2}, {Kind: call.KindLead, ID: 3, Unreadable: true},
-			}}})})
-			c.ended(call.Record{ID: "b"})
-			wait(t, "Olga alone", func() bool {
-				got := b.tagged()
-				return len(got) == 1 && got["B24:C:1"] == "Olga +79160000001;"
-			})
-			end()
+	storetest.OnBoth(t, func(t *testing.T, dsn string) {
+		b := newBooks(t, 0, dsn)
+		b.portal.AddContact(person(1, "Anna"))
+		b.portal.AddContact(person(2, "Boris"))
+		c, end := b.serve(t)
+		s, err := c.Sync(t.Context(), web.PhonebookOptions{}, func(web.Progress) {})
+		if err != nil || s.Written.Created != 2 {
+			t.Fatalf("%v, %+v", err, s)
+		}
+		b.portal.SetField(call.KindContact, 1, "NAME", "Olga")
+		b.portal.Remove(call.KindContact, 2)
+		b.api.SetFault(pbxtest.Fault{Kind: pbxtest.Unavailable, Path: "/Contacts", Times: 3})
+		c.ended(call.Record{ID: "a", Facts: call.NewDocument(routing.Facts{CRM: call.Answer{Entities: []call.Entity{
+			{Kind: call.KindContact, ID: 1}, {Kind: call.KindContact, ID: 2}, {Kind: call.KindLead, ID: 3, Unreadable: true},
+		}}})})
+		c.ended(call.Record{ID: "b"})
+		wait(t, "Olga alone", func() bool {
+			got := b.tagged()
+			return len(got) == 1 && got["B24:C:1"] == "Olga +79160000001;"
 		})
-	}
+		end()
+	})
 }
 
 // serve runs the address book as serve does, until end.

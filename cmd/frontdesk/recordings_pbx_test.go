@@ -168,15 +168,7 @@ func (s *studio) entry(id string) crmtest.Call {
 // time and numbers or by the id in its call log, attached when they are whole,
 // and given up where there are none.
 func TestRecordingsOfThePBX(t *testing.T) {
-	t.Parallel()
-	t.Run("sqlite", func(t *testing.T) {
-		t.Parallel()
-		recordingsOfThePBX(t, "sqlite:"+filepath.Join(t.TempDir(), "frontdesk.db"))
-	})
-	t.Run("postgres", func(t *testing.T) {
-		t.Parallel()
-		recordingsOfThePBX(t, storetest.Postgres(t))
-	})
+	storetest.OnBoth(t, recordingsOfThePBX)
 }
 
 func recordingsOfThePBX(t *testing.T, dsn string) {

@@ -31,11 +31,32 @@ const startLimit = 60 * time.Second // initdb and start, on a busy machine
 // it.
 var shared = sync.OnceValues(start)
 
+// OnBoth runs one test on SQLite and on PostgreSQL, each time with the address
+// of a fresh, empty database.
+func OnBoth(t *testing.T, f func(t *testing.T, dsn string)) {
+	t.Helper()
+	t.Parallel()
+	t.Run("sqlite", func(t *testing.T) {
+		t.Parallel()
+		f(t, SQLite(t))
+	})
+	t.Run("postgres", func(t *testing.T) {
+		t.Parallel()
+		f(t, Postgres(t))
+	})
+}
+
+// SQLite is the address of a fresh database in a file that ends with the test.
+func SQLite(t testing.TB) string { return "sqlite:" + filepath.Join(t.TempDir(), "frontdesk.db") }
+
 // Postgres is the address of a fresh, empty database on a server that all
 // tests of the process share. Without PostgreSQL the test is skipped; in CI it
-// fails.
+// fails. Short runs leave it out: they come before each commit.
 func Postgres(t testing.TB) string {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("PostgreSQL is left to the long run")
+	}
 	s, err := shared()
 	need(t, err)
 	return s.Database(t)
