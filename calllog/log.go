@@ -323,7 +323,10 @@ func (l *Log) Retry(ctx context.Context, id, step string) (n int, err error) {
 		if n = len(again); n == 0 {
 			return nil
 		}
-		return errors.Join(save(ctx, tx.SaveLedger, again...), tx.Enqueue(ctx, debtNow(id)))
+		if err := save(ctx, tx.SaveLedger, again...); err != nil {
+			return err
+		}
+		return tx.Enqueue(ctx, debtNow(id))
 	})
 	return n, err
 }

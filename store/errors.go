@@ -1,6 +1,7 @@
 package store
 
 import (
+	"context"
 	"errors"
 	"net"
 	"strings"
@@ -32,4 +33,23 @@ func isGone(err error) bool {
 	var pg *pgconn.PgError
 	return errors.Is(err, errUnopened) || errors.As(err, &connect) || errors.As(err, &network) ||
 		errors.As(err, &pg) && (strings.HasPrefix(pg.Code, "57P") || strings.HasPrefix(pg.Code, "08"))
+}
+
+// isVictim reports whether PostgreSQL ended a transaction so that another could
+// go on: none of it is done, and it may be tried again at once (class 40:
+// deadlocks, serialisation).
+func isVictim(err error) bool {
+	var pg *pgconn.PgError
+	return errors.As(err, &pg) && strings.HasPrefix(pg.Code, "40")
+}
+
+// untilThrough runs f, again where it was the victim of another transaction,
+// for as long as ctx allows. The jobs' own statements lock several rows in an
+// order of their own, so that no order of ours would keep deadlocks away.
+func untilThrough(ctx context.Context, f func() error) error {
+	for {
+		if err := f(); !isVictim(err) || ctx.Err() != nil {
+			return err
+		}
+	}
 }

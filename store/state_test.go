@@ -305,3 +305,40 @@ func card(kind call.Kind, id int, name string) call.Card {
 		Phones: []string{fmt.Sprintf("8 (916) %07d", id)},
 	}
 }
+
+// TestDeadlock has two transactions wait for each other's rows: PostgreSQL ends
+// one of them, which is tried again and succeeds after the other.
+func TestDeadlock(t *testing.T) {
+	t.Parallel()
+	s, ctx := open(t, storetest.Postgres(t), store.Options{}), t.Context()
+	var first sync.WaitGroup // until both hold a row
+	first.Add(2)
+	cross := func(value string, keys ...string) func() error {
+		var held sync.Once
+		return func() error {
+			return s.InTx(ctx, func(tx *store.Tx) error {
+				for _, key := range keys {
+					if err := tx.Put(ctx, key, []byte(value)); err != nil {
+						return err
+					}
+					held.Do(func() { first.Done(); first.Wait() })
+				}
+				return nil
+			})
+		}
+	}
+	failed := make(chan error, 2)
+	for _, f := range []func() error{cross("one", "a", "b"), cross("two", "b", "a")} {
+		go func() { failed <- f() }()
+	}
+	if err := errors.Join(<-failed, <-failed); err != nil {
+		t.Fatal(err)
+	}
+	a, err := s.Get(ctx, "a")
+	must(t, err)
+	b, err := s.Get(ctx, "b")
+	must(t, err)
+	if string(a) != string(b) {
+		t.Errorf("a is of %q, b of %q; one transaction was to follow the other", a, b)
+	}
+}

@@ -218,7 +218,7 @@ func bounded[T any](ctx context.Context, s *Store, op string, f func(context.Con
 		var r result
 		d, err := s.db()
 		if err == nil {
-			r.value, err = f(ctx, d)
+			err = untilThrough(ctx, func() (err error) { r.value, err = f(ctx, d); return err })
 		}
 		r.err = err
 		done <- r

@@ -19,7 +19,8 @@ type Tx struct {
 // InTx runs f in a transaction and commits it, unless f fails. f uses the
 // transaction's methods only: on SQLite a write of the store's would wait for
 // the transaction it is in. A transaction is held open for the store's limit
-// of time at most, so f does not wait for anything else.
+// of time at most, so f does not wait for anything else. f is run again where
+// PostgreSQL ended the transaction for another's sake.
 func (s *Store) InTx(ctx context.Context, f func(tx *Tx) error) (err error) {
 	start := time.Now()
 	defer func() {
@@ -34,6 +35,10 @@ func (s *Store) InTx(ctx context.Context, f func(tx *Tx) error) (err error) {
 	if err != nil {
 		return err
 	}
+	return untilThrough(ctx, func() error { return s.inTx(ctx, d, f) })
+}
+
+func (s *Store) inTx(ctx context.Context, d *db, f func(tx *Tx) error) (err error) {
 	tx, err := d.write.BeginTx(ctx, nil)
 	if err != nil {
 		return err
