@@ -42,7 +42,7 @@ type JoinerConfig struct {
 	// Seen takes what is known of a record that waits for a finer account; nil:
 	// nobody wants it.
 	Seen     func(call.Record)
-	Finer    bool // further accounts come, which tell the talks of a transferred call apart
+	Finer    bool // further accounts come, which tell for how long who talked in a call that was passed on
 	Patience Patience
 	Logger   *slog.Logger
 }
@@ -51,7 +51,7 @@ type JoinerConfig struct {
 // the default.
 type Patience struct {
 	Handed  time.Duration // a call handed over by 302 or REFER, whose fate only the PBX knows: 6 h; also how long late accounts are taken
-	Finer   time.Duration // a transferred call, for how long each talked: 3 min, in which the call log is read
+	Finer   time.Duration // a call that was passed on, for how long who talked: 3 min, in which the call log is read
 	Bridged time.Duration // a bridged call after its end, and a call of the PBX that may have passed frontdesk: 20 s; also what call control saw, for a better account
 	Machine time.Duration // a bridged call that was answered where nobody of the staff sits, as a queue does: 3 min, the call log is read every 2
 }
@@ -291,9 +291,9 @@ func (j *Joiner) improved(a *affair) {
 	j.complete(a)
 }
 
-// complete settles what is full. A transferred call waits for an account that
-// tells its talks apart, where one is to come: what has been logged of it by
-// then cannot be corrected.
+// complete settles what is full. A call that was passed on waits for an account
+// that tells for how long who talked, where one is to come: what has been logged
+// of it by then cannot be corrected.
 func (j *Joiner) complete(a *affair) {
 	switch {
 	case a.Settled:
@@ -361,6 +361,8 @@ func (j *Joiner) end(a *affair) {
 	case j.force(a):
 	case a.hearsay() && !j.cfg.Busy(a.outside()): // the call is another's to tell
 		j.forget(a)
+	case j.cfg.Finer && a.unclear() && time.Since(a.ended()) < j.cfg.Patience.Finer:
+		j.plan(a, a.ended().Add(j.cfg.Patience.Finer))
 	case j.cfg.Busy(a.outside()), a.open() && time.Since(a.Calls[0].view().Ended) < j.cfg.Patience.Handed:
 		j.plan(a, time.Now().Add(j.cfg.Patience.Bridged))
 	default:

@@ -68,3 +68,43 @@ func TestTransferredWaits(t *testing.T) {
 		})
 	}
 }
+
+// TestQueueWaits: the line counts the waiting in a queue as talk, so that such a
+// call waits for the call log too, whether it passed frontdesk or not. What we
+// recorded ourselves is what is delivered, also where 3CX recorded it as well.
+func TestQueueWaits(t *testing.T) {
+	t.Parallel()
+	for _, passed := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			d := newFinerDesk(t)
+			at := time.Now()
+			end := at.Add(60 * time.Second)
+			after(time.Minute)
+			if passed {
+				own := bridged("a", orlova, []stop{{"800", at}}, at, end)
+				own.Talks[0].Recording = "file:a"
+				d.Own(own)
+			}
+			d.PBX(account("x", orlova, "800", at, end, talked("205", at, end)))
+			after(90 * time.Second)
+			if ids := d.ids(); len(ids) != 0 {
+				t.Fatal("settled by the line alone, though the call log tells more")
+			}
+			finer := account("y", orlova, "800", at, end, talked("205", at.Add(45*time.Second), end))
+			finer.Account, finer.Talks[0].Recording = pbx.AccountLog, "pbx:7"
+			d.PBX(finer)
+			after(2 * time.Minute)
+			ids := d.ids()
+			if len(ids) != 1 {
+				t.Fatalf("records %v", ids)
+			}
+			r, n := d.last(ids[0])
+			if n != 1 || told(r) != "answered 205" || r.Talks[0].Seconds != 15 {
+				t.Errorf("told %d times, %s, %+v", n, told(r), r.Talks)
+			}
+			if want := map[bool]string{true: "file:a", false: "pbx:7"}[passed]; r.Talks[0].Recording != want {
+				t.Errorf("the recording is %q, want %q", r.Talks[0].Recording, want)
+			}
+		})
+	}
+}

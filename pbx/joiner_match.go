@@ -106,11 +106,11 @@ func (a *affair) open() bool {
 // hearsay reports whether only call control has told of a call.
 func (a *affair) hearsay() bool { return a.Own == nil && a.Calls[0].hearsay() }
 
-// unclear reports whether several talked and the line, which does not tell for
-// how long each, is all there is.
+// unclear reports whether a call was passed on and the line, which does not tell
+// for how long who talked, is all there is.
 func (a *affair) unclear() bool {
 	return slices.ContainsFunc(a.Calls, func(c accounts) bool {
-		return c.CDR != nil && c.Log == nil && len(c.CDR.Talks) > 1 && (c.Control == nil || !sameChain(c.CDR.Talks, c.Control.Talks))
+		return c.CDR != nil && c.Log == nil && passedOn(c.CDR) && (c.Control == nil || !sameChain(c.CDR.Talks, c.Control.Talks))
 	})
 }
 

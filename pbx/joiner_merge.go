@@ -109,7 +109,7 @@ func (a accounts) view() Call {
 	}
 	v := *a.CDR
 	if a.Log == nil {
-		if a.Control != nil && len(v.Talks) > 1 && sameChain(v.Talks, a.Control.Talks) {
+		if a.Control != nil && passedOn(&v) && sameChain(v.Talks, a.Control.Talks) {
 			v.Talks = a.Control.Talks
 		}
 		return v
@@ -129,6 +129,12 @@ func (a accounts) view() Call {
 		v.First = a.Log.First
 	}
 	return v
+}
+
+// passedOn reports whether others had a call before who talked last: employees,
+// or a queue or a menu, which the line counts as a part of the talk.
+func passedOn(c *Call) bool {
+	return len(c.Talks) > 1 || len(c.Talks) == 1 && c.Direction == In && c.First != "" && c.First != c.Talks[0].Extension
 }
 
 // sameChain reports whether the same talked, in the same order.
@@ -260,7 +266,6 @@ func mergeBridged(r *call.Record, v *Call) {
 func fitted(own []call.Talk, v *Call) []call.Talk {
 	from, until := own[0].From, own[len(own)-1].Until
 	out := slices.Clone(v.Talks)
-	heard := false
 	for i := range out {
 		begin, end := out[i].From, out[i].Until
 		if i == 0 && (v.Direction == Out || v.First == out[i].Extension) || begin.Before(from) {
@@ -272,11 +277,10 @@ func fitted(own []call.Talk, v *Call) []call.Talk {
 		fit := cutAt(out[i], end)
 		fit.From = earlier(begin, end)
 		fit.Seconds = wholeSeconds(fit.Until.Sub(fit.From))
-		heard = heard || fit.Recording != ""
 		out[i] = fit
 	}
 	for i := range out {
-		if !heard { // ours is of the whole call, each talk is a part of it
+		if own[0].Recording != "" { // of the whole call, each talk is a part of it
 			out[i].Recording = own[0].Recording
 		}
 		for _, t := range own {

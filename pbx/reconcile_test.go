@@ -53,6 +53,8 @@ func TestCallsOfTheLog(t *testing.T) {
 		"abandoned in the queue": {[]pbx.Segment{row("m", 1, at, 9*time.Second, 0, queue, inside("101"), in), abandoned}, "in  to 101 abandoned in queue rang 101"},
 		"missed in a menu":       {[]pbx.Segment{row("m", 1, at, 0, 9*time.Second, client, pbx.SegmentParty{Type: "12", DN: "700"}, in)}, "in +79161234567 to 700 missed in ivr"},
 		"voicemail":              {[]pbx.Segment{row("m", 1, at, 9*time.Second, 0, client, inside("201"), in), row("m", 2, at.Add(9*time.Second), 0, 9*time.Second, client, pbx.SegmentParty{Type: "VoiceMail", DN: "201"}, in)}, "in +79161234567 to 201 missed in voicemail rang 201"},
+		"voicemail by a number":  {[]pbx.Segment{row("m", 1, at, 9*time.Second, 0, client, inside("201"), in), row("m", 2, at.Add(9*time.Second), 0, 9*time.Second, client, pbx.SegmentParty{Type: "5", DN: "201"}, in)}, "in +79161234567 to 201 missed in voicemail rang 201"},
+		"outgoing, no way out":   {[]pbx.Segment{row("m", 1, at, 0, 0, inside("101"), pbx.SegmentParty{Type: "12", DN: "84951112233", Number: "84951112233"}, out)}, "out 101 to +74951112233 by  missed"},
 		"types as words":         {[]pbx.Segment{row("m", 1, at, 0, 9*time.Second, pbx.SegmentParty{Type: "External Line", Number: "+79161234567"}, pbx.SegmentParty{Type: "Extension", DN: "201"}, in)}, "in +79161234567 to 201 answered 201:9:"},
 		"outgoing":               {[]pbx.Segment{row("m", 1, at, 4*time.Second, 65*time.Second, inside("101"), outsideParty("74951112233"), out, 19)}, "out 101 to +74951112233 by carrier answered 101:65:pbx:19"},
 		"outgoing, no answer":    {[]pbx.Segment{row("m", 1, at, 4*time.Second, 0, inside("101"), outsideParty("74951112233"), out)}, "out 101 to +74951112233 by carrier missed"},

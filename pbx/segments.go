@@ -81,6 +81,9 @@ func (r Reader) loggedEnds(c *Call, rows []Segment) {
 				c.Callee, c.Trunk = call.ParseNumber(to.Number, r.Country), r.trunk(string(to.DN))
 			}
 		}
+		if c.Callee == "" { // 3CX found no way out: what was dialled is all there is
+			c.Callee = call.ParseNumber(first.Destination.Number, r.Country)
+		}
 	default:
 		c.Caller, c.Callee, c.First = call.Number(first.Source.DN), call.Number(first.Destination.DN), first.Destination.DN
 	}
@@ -122,7 +125,8 @@ func (r Reader) passage(c *Call, s *Segment) {
 
 // kindOfRow is what a party of a row is. Types are words in some builds and
 // numbers in others, of which only three are sure; then the row's own type,
-// the lists of numbers and the shape of the number tell.
+// the lists of numbers and the shape of the number tell. An extension's number
+// under another type than its own is that of its mailbox.
 func (r Reader) kindOfRow(p SegmentParty, s *Segment) kind {
 	word := strings.ToLower(strings.ReplaceAll(p.Type, " ", ""))
 	switch word {
@@ -140,7 +144,11 @@ func (r Reader) kindOfRow(p SegmentParty, s *Segment) kind {
 	l := line{}
 	switch {
 	case party.DN != "" && l.inside(party.DN):
-		return r.kindAt(party.DN)
+		k := r.kindAt(party.DN)
+		if _, err := strconv.Atoi(word); err == nil && k == kindExtension {
+			return kindVoicemail
+		}
+		return k
 	case party.outsideNumber(), party.DN != "":
 		return kindLine
 	}
