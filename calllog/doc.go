@@ -9,10 +9,11 @@
 // not get done then is done at the end. When the call has ended its record, the
 // steps that are owed for it (the ledger) and the job that does them are
 // written in one transaction. The job does the steps one after the other and
-// notes each. Before it repeats a step of which it cannot know whether the
-// portal did it, it looks: for a call by its external id in the portal's
-// statistics, for a lead, an activity or a task by its origin. Steps that
-// nobody works at any more are found by Run, which owes the job again.
+// notes each; where the call is just being registered it waits for that, so that
+// nothing is asked for twice. Before it repeats a step of which it cannot know
+// whether the portal did it, it looks: for a call by its external id in the
+// portal's statistics, for a lead, an activity or a task by its origin. Steps
+// that nobody works at any more are found by Run, which owes the job again.
 //
 // One gap cannot be closed. A call that the portal registered, of which
 // frontdesk did not hear and about which it could not ask within the portal's

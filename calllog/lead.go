@@ -157,27 +157,34 @@ type turns struct {
 // take waits for a name; done gives it back.
 func (t *turns) take(ctx context.Context, n string) (done func(), err error) {
 	for {
-		t.mu.Lock()
-		free, busy := t.busy[n]
-		if !busy {
-			if t.busy == nil {
-				t.busy = map[string]chan struct{}{}
-			}
-			mine := make(chan struct{})
-			t.busy[n] = mine
-			t.mu.Unlock()
-			return func() {
-				t.mu.Lock()
-				delete(t.busy, n)
-				t.mu.Unlock()
-				close(mine)
-			}, nil
+		done, free := t.try(n)
+		if done != nil {
+			return done, nil
 		}
-		t.mu.Unlock()
 		select {
 		case <-free:
 		case <-ctx.Done():
 			return nil, context.Cause(ctx)
 		}
 	}
+}
+
+// try takes a name that is free; free is closed when one that is not may be.
+func (t *turns) try(n string) (done func(), free <-chan struct{}) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if busy, ok := t.busy[n]; ok {
+		return nil, busy
+	}
+	if t.busy == nil {
+		t.busy = map[string]chan struct{}{}
+	}
+	mine := make(chan struct{})
+	t.busy[n] = mine
+	return func() {
+		t.mu.Lock()
+		delete(t.busy, n)
+		t.mu.Unlock()
+		close(mine)
+	}, nil
 }

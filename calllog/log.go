@@ -59,7 +59,7 @@ type Log struct {
 	now     func() time.Time
 	metrics *metrics
 	leading turns // by number: two calls of an unknown caller must not make two leads
-	working turns // by call
+	working turns // by call: its job waits for what is told of it while it rings
 	ending
 	ringing
 }

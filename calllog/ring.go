@@ -149,12 +149,18 @@ func (l *Log) showed(ctx context.Context, id string, err error) error {
 }
 
 // begin writes down what it is about to do, then makes the lead and registers
-// the call. A call that has ended meanwhile is left to its job.
+// the call. A call that has ended before is left to its job; the job of one
+// that ends meanwhile waits for it.
 func (l *Log) begin(ctx context.Context, r call.Record, policy Policy) (card, error) {
 	e, lead, ok := Ring(r, policy)
 	if !ok || !policy.Log && (lead == nil || lead.Create == nil) {
 		return card{}, nil
 	}
+	done, _ := l.working.try(r.ID)
+	if done == nil {
+		return card{}, nil
+	}
+	defer done()
 	var rows []*row
 	now := l.now()
 	if policy.Log && e.Owner.Employee != 0 {

@@ -420,9 +420,7 @@ func internal(d *desk) {
 	})
 }
 
-// counts compares what the portal was asked and what it has, over all calls. A
-// call that ends while it is being registered is registered again, in the same
-// words.
+// counts compares what the portal was asked and what it has, over all calls.
 func (d *desk) counts(entries, tapes, misses int) {
 	d.t.Helper()
 	attached := 0
@@ -433,11 +431,12 @@ func (d *desk) counts(entries, tapes, misses int) {
 		attached += c.Attached
 	}
 	for what, n := range map[string][2]int{
-		"entries":                   {len(d.portal.Calls()), entries},
-		"recordings":                {attached, tapes},
-		"files":                     {len(d.portal.Files()), tapes},
-		"tasks":                     {len(d.portal.Tasks()), misses},
-		"requests to finish a call": {d.requests("telephony.externalcall.finish"), entries},
+		"entries":                     {len(d.portal.Calls()), entries},
+		"recordings":                  {attached, tapes},
+		"files":                       {len(d.portal.Files()), tapes},
+		"tasks":                       {len(d.portal.Tasks()), misses},
+		"requests to register a call": {d.requests("telephony.externalcall.register"), entries},
+		"requests to finish a call":   {d.requests("telephony.externalcall.finish"), entries},
 	} {
 		if n[0] != n[1] {
 			d.t.Errorf("there are %d %s, want %d", n[0], what, n[1])
