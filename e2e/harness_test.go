@@ -43,7 +43,7 @@ const (
 	callerQuiet = "+79161234568" // a contact of Petr Sidorov at 202, not greeted
 	greeted     = 1200           // Hz of every greeting
 	greeting    = 1500 * time.Millisecond
-	patient     = 30 * time.Second // for what must happen, on a busy machine
+	patient     = 90 * time.Second // for what must happen, on a busy machine
 
 	olga = 1000001 // their ids in the portal
 	petr = 1000002

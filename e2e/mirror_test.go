@@ -35,7 +35,7 @@ func (s *server) restart() {
 // mirrored waits until the mirror has read the portal.
 func (s *server) mirrored() {
 	s.t.Helper()
-	waitLong(s.t, "the mirror to be complete", time.Minute, func() bool {
+	waitLong(s.t, "the mirror to be complete", 2*patient, func() bool {
 		return s.metrics("frontdesk_crm_mirror_export_ratio") == 1 && s.metrics("frontdesk_crm_mirror_age_seconds") >= 0
 	})
 }

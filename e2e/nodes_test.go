@@ -85,7 +85,7 @@ func TestNodes(t *testing.T) {
 
 	first.kill()
 	first.portal.SetField(call.KindContact, id, "ASSIGNED_BY_ID", boris)
-	waitLong(t, "the other node to feed the mirror", time.Minute, second.feeds)
+	waitFor(t, "the other node to feed the mirror", second.feeds)
 	waitFor(t, "the other node to hear of a change", func() bool { return second.metrics("frontdesk_crm_mirror_changes_total") > 0 })
 	first.revive()
 	first.mirrored()
@@ -165,7 +165,7 @@ func TestKilledInARenewal(t *testing.T) {
 			s.kill()
 			s.portal.Heal()
 			s.revive()
-			waitLong(t, "the portal to be asked again", time.Minute, func() bool {
+			waitLong(t, "the portal to be asked again", patient, func() bool {
 				a := trunk.place(callerQuiet, did)
 				return a.target == "202" && factsOf(t, s.recordOf(a.callID)).CRM.Source == call.SourceLive
 			})
@@ -205,7 +205,7 @@ func TestKilledInAnExpiry(t *testing.T) {
 			mail := newMailboxAt(t, addr)
 			s.revive()
 			want := []string{"gleb@example.com", "vera@example.com"}
-			waitLong(t, "the mails", 3*time.Minute, func() bool { return len(mail.taken()) >= len(want) })
+			waitLong(t, "the mails", 2*patient, func() bool { return len(mail.taken()) >= len(want) })
 			waitFor(t, "another search", func() bool { return s.metrics(`frontdesk_staff_searches_total{result="ok"}`) >= 2 })
 			if got := mail.taken(); !slices.Equal(got, want) {
 				t.Errorf("mails to %q, want to %q", got, want)

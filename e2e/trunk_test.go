@@ -105,6 +105,8 @@ func wireTime(steps []siptest.Step) time.Duration {
 func (a placed) check(t *testing.T, what string, want call.Extension) (late []string) {
 	t.Helper()
 	switch {
+	case a.err == nil && a.code == 302 && a.target == fallback && want != fallback && a.took >= faultDeadline:
+		late = append(late, fmt.Sprintf("%s was answered %v: the portal's answer came too late", what, a))
 	case a.err != nil || a.code != 302 || a.target != want:
 		t.Errorf("%s was answered %v, want 302 to %s", what, a, want)
 	case a.took < 0 || a.took > faultDeadline+faultGrace:
