@@ -40,7 +40,8 @@ var law = map[string][]string{
 	"pbx/pbxtest":     {"call", "sip", "sip/siptest", "media", "media/sdp"}, // a PBX made of phones
 	"store":           {"call"},
 	"recording":       {"call"},
-	"store/storetest": {},
+	"store/storetest": {"needs"},
+	"needs":           {},
 	"hep":             {"call"},
 	"b2bua":           {"call", "routing", "sip", "media", "media/sdp"},
 	"calllog":         {"call", "store", "crm"},
@@ -57,9 +58,9 @@ var law = map[string][]string{
 // them.
 const everything = "*"
 
-// doubles are the fakes of the world outside: only tests and the packages that
-// wire (the sandbox and the demo are made of them) may import them.
-var doubles = []string{"sip/siptest", "crm/crmtest", "pbx/pbxtest", "store/storetest"}
+// doubles are the fakes of the world outside, and what looks for programs to test
+// with: only tests and the packages that wire (the sandbox and the demo are made of them) may import them.
+var doubles = []string{"sip/siptest", "crm/crmtest", "pbx/pbxtest", "store/storetest", "needs"}
 
 // fence keeps a foreign package inside the packages named.
 type fence struct {

@@ -35,7 +35,7 @@ func program(pkg string) bool { return under(pkg, "cmd") || under(pkg, "bench") 
 var excused = map[string]string{
 	"sip/message.go: flow": "one value, a socket and who is at its other end; its five answers are always asked of the same thing",
 
-	"store/storetest/postgres.go: only cmd reads the environment: take a Config": "a helper of tests, which must not pass in CI without the server they need",
+	"needs/needs.go: only cmd reads the environment: take a Config": "a helper of tests, which must not pass in CI without the programs they need",
 
 	"media/pacer_internal_test.go: <-time.After": "a fake socket that stalls; it is called by the pacer under test, always in a bubble",
 }

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"frontdesk/media"
+	"frontdesk/needs"
 	"frontdesk/tts"
 )
 
@@ -95,7 +96,7 @@ func newSoftphone(t *testing.T, host, user string, hz float64, params string) *s
 	account := fmt.Sprintf("<sip:%s;transport=udp>;regint=0;audio_codecs=PCMA/8000/1%s\n", p.aor, params)
 	p.must(os.WriteFile(p.file("config"), []byte(config), 0o644))
 	p.must(os.WriteFile(p.file("accounts"), []byte(account), 0o644))
-	p.process = launch(t, p.dir, need(t, "baresip", "baresip-core"), "-n", "127.0.0.1", "-f", p.dir, "-s", "-t", "300")
+	p.process = launch(t, p.dir, needs.Program(t, "baresip", "baresip-core"), "-n", "127.0.0.1", "-f", p.dir, "-s", "-t", "300")
 	waitFor(t, "baresip's control port", func() bool {
 		p.alive()
 		var err error
@@ -115,7 +116,7 @@ func baresipModules(t *testing.T) string {
 			return dirs[0]
 		}
 	}
-	t.Fatal("baresip's modules are not installed: run scripts/tools.sh, or apt-get install baresip-core")
+	needs.Missing(t, "baresip's modules are not installed: run scripts/tools.sh, or apt-get install baresip-core")
 	return ""
 }
 

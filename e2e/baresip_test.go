@@ -14,6 +14,7 @@ import (
 
 	"frontdesk/call"
 	"frontdesk/media"
+	"frontdesk/needs"
 	"frontdesk/pbx/pbxtest"
 	"frontdesk/sip"
 	"frontdesk/tts"
@@ -89,7 +90,7 @@ func talk(t *testing.T, p *softphone, c *pbxtest.Call) {
 // frontdesk rendered and cached.
 func TestBaresipHearsGreeting(t *testing.T) {
 	t.Parallel()
-	need(t, "espeak-ng", "espeak-ng")
+	needs.Program(t, "espeak-ng", "espeak-ng")
 	for _, via := range []string{"early", "answer"} {
 		t.Run(via, func(t *testing.T) {
 			t.Parallel()

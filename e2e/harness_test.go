@@ -220,19 +220,6 @@ func freePort(t *testing.T, host string) string {
 	return ""
 }
 
-// need fails the test where a program is not installed.
-func need(t *testing.T, program, debian string) string {
-	t.Helper()
-	for _, dir := range append(filepath.SplitList(os.Getenv("PATH")), "/usr/sbin", "/sbin") {
-		path := filepath.Join(dir, program)
-		if st, err := os.Stat(path); err == nil && st.Mode()&0o111 != 0 && !st.IsDir() {
-			return path
-		}
-	}
-	t.Fatalf("%s is not installed: run scripts/tools.sh, or apt-get install %s", program, debian)
-	return ""
-}
-
 func (s *server) startPortal() {
 	s.t.Helper()
 	p := crmtest.New(crmtest.Options{Secret: s.secret})

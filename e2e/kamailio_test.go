@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"frontdesk/call"
+	"frontdesk/needs"
 	"frontdesk/pbx/pbxtest"
 )
 
@@ -27,7 +28,7 @@ func newProxy(s *server, args ...string) *proxy {
 	dir := s.t.TempDir()
 	args = append([]string{"-f", config, "-DD", "-E", "-m", "16", "-M", "4", "-w", dir, "-Y", dir,
 		"-l", "udp:" + s.net + ".11:5060", "-l", "udp:" + s.net + ".13:5060"}, args...)
-	p := &proxy{process: launch(s.t, dir, need(s.t, "kamailio", "kamailio"), args...), net: s.net}
+	p := &proxy{process: launch(s.t, dir, needs.Program(s.t, "kamailio", "kamailio"), args...), net: s.net}
 	waitFor(s.t, "kamailio to listen", func() bool {
 		p.alive()
 		l, err := net.ListenPacket("udp", s.net+".13:5060")

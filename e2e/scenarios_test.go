@@ -11,6 +11,7 @@ import (
 
 	"frontdesk/call"
 	"frontdesk/crm/crmtest"
+	"frontdesk/needs"
 	"frontdesk/pbx/pbxtest"
 )
 
@@ -155,7 +156,7 @@ func company() []option {
 
 func TestSIPp(t *testing.T) {
 	t.Parallel()
-	need(t, "sipp", "sip-tester")
+	needs.Program(t, "sipp", "sip-tester")
 	shared := start(t, company()...)
 	t.Cleanup(shared.idle)
 	next := map[string]int{}

@@ -16,6 +16,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"frontdesk/needs"
 )
 
 // TestEveryScenarioIsPlayed wants no file of testdata/sipp left over.
@@ -117,7 +119,7 @@ func newParty(t *testing.T, scenario string, args []string) *party {
 		t.Fatal(err)
 	}
 	p := &party{t: t, scenario: scenario, dir: t.TempDir(), done: make(chan error, 1)}
-	p.cmd = exec.Command(need(t, "sipp", "sip-tester"), append([]string{
+	p.cmd = exec.Command(needs.Program(t, "sipp", "sip-tester"), append([]string{
 		"-sf", file, "-nostdin", "-trace_msg", "-message_file", p.file("messages"), "-trace_err", "-error_file", p.file("errors"),
 	}, args...)...)
 	p.cmd.Dir, p.cmd.Env = p.dir, append(os.Environ(), "TERM=dumb")

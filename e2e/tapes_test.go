@@ -15,6 +15,7 @@ import (
 	"frontdesk/call"
 	"frontdesk/crm/crmtest"
 	"frontdesk/media"
+	"frontdesk/needs"
 	"frontdesk/pbx/pbxtest"
 	"frontdesk/tts"
 )
@@ -69,7 +70,7 @@ func (s *server) decode(mp3 []byte) []int16 {
 	dir := s.t.TempDir()
 	in, out := filepath.Join(dir, "in.mp3"), filepath.Join(dir, "out.wav")
 	s.must(os.WriteFile(in, mp3, 0o600))
-	if said, err := exec.Command(need(s.t, "lame", "lame"), "--quiet", "--decode", in, out).CombinedOutput(); err != nil {
+	if said, err := exec.Command(needs.Program(s.t, "lame", "lame"), "--quiet", "--decode", in, out).CombinedOutput(); err != nil {
 		s.t.Fatalf("lame: %v: %s", err, said)
 	}
 	pcm, err := tts.LoadWAV(out)

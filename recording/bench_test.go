@@ -5,12 +5,12 @@ import (
 	"errors"
 	"math"
 	"os"
-	"os/exec"
 	"runtime"
 	"testing"
 	"time"
 
 	"frontdesk/call"
+	"frontdesk/needs"
 	"frontdesk/recording"
 )
 
@@ -18,9 +18,7 @@ import (
 // long. It reports how much memory of ours is in use at the most.
 func BenchmarkTwoHours(b *testing.B) {
 	const minutes = 120
-	if _, err := exec.LookPath("lame"); err != nil {
-		b.Skip("lame is missing: apt-get install lame")
-	}
+	needs.Program(b, "lame", "lame")
 	minute := frames(60)
 	for range b.N {
 		k, err := recording.New(recording.Config{Dir: b.TempDir()})

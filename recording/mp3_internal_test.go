@@ -6,15 +6,14 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"frontdesk/needs"
 )
 
 // TestCutMP3: an mp3 whose encoder was killed is never taken for whole.
 func TestCutMP3(t *testing.T) {
 	t.Parallel()
-	lame := findEncoder()
-	if lame == "" {
-		t.Fatal("lame is missing: apt-get install lame")
-	}
+	lame := needs.Program(t, "lame", "lame")
 	dir := t.TempDir()
 	source, path := filepath.Join(dir, "a.wav"), filepath.Join(dir, "a.mp3")
 	const seconds = 10

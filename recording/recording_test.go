@@ -21,6 +21,7 @@ import (
 	"go.uber.org/goleak"
 
 	"frontdesk/call"
+	"frontdesk/needs"
 	"frontdesk/recording"
 )
 
@@ -131,16 +132,9 @@ func heard(t testing.TB, path string) (seconds float64, channels int) {
 	return float64(len(b)-44) / float64(2*channels*8000), channels
 }
 
-func wantLame(t *testing.T) {
-	t.Helper()
-	if _, err := exec.LookPath("lame"); err != nil {
-		t.Fatal("lame is missing: apt-get install lame")
-	}
-}
-
 func TestTapeBecomesMP3(t *testing.T) {
 	t.Parallel()
-	wantLame(t)
+	needs.Program(t, "lame", "lame")
 	for _, stereo := range []bool{false, true} {
 		d := open(t, t.TempDir(), recording.Config{Stereo: stereo})
 		name := d.taped("abc", frames(5))
@@ -163,7 +157,7 @@ func TestTapeBecomesMP3(t *testing.T) {
 // each as long as its talk.
 func TestTransferredTalks(t *testing.T) {
 	t.Parallel()
-	wantLame(t)
+	needs.Program(t, "lame", "lame")
 	d := open(t, t.TempDir(), recording.Config{})
 	name := d.taped("abc", frames(12))
 	one := call.Talk{Recording: name, From: noon, Until: noon.Add(4 * time.Second)}
@@ -204,7 +198,7 @@ func mustGlob(t *testing.T, dir, pattern string) []string {
 // as it goes; half an mp3 is not.
 func TestCrash(t *testing.T) {
 	t.Parallel()
-	wantLame(t)
+	needs.Program(t, "lame", "lame")
 	dir := t.TempDir()
 	d := open(t, dir, recording.Config{})
 	tape, err := d.Begin("abc")
@@ -310,7 +304,7 @@ func monoWAV(seconds int) []byte {
 // long as the PBX says.
 func TestFromPBX(t *testing.T) {
 	t.Parallel()
-	wantLame(t)
+	needs.Program(t, "lame", "lame")
 	whole := monoWAV(10)
 	src := &pbxSource{
 		found: []recording.Found{{ID: 17, Began: noon, Ended: noon.Add(10 * time.Second)}},

@@ -6,7 +6,7 @@
 set -euo pipefail
 
 # program:Debian package
-wanted="sipp:sip-tester baresip:baresip-core kamailio:kamailio espeak-ng:espeak-ng sox:sox tshark:tshark lame:lame initdb:postgresql gcc:gcc"
+wanted="sipp:sip-tester baresip:baresip-core kamailio:kamailio espeak-ng:espeak-ng lame:lame initdb:postgresql gcc:gcc"
 PATH=$PATH:/usr/sbin:/sbin
 # Debian keeps the server's programs of each version off the path.
 for dir in /usr/lib/postgresql/*/bin; do PATH=$PATH:$dir; done

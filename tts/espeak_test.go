@@ -4,22 +4,19 @@ import (
 	"context"
 	"errors"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
 
+	"frontdesk/needs"
 	"frontdesk/tts"
 )
 
-// realEspeak is the installed program; without it the test is skipped.
-func realEspeak(t *testing.T) *tts.Espeak {
+// realEspeak is the installed program.
+func realEspeak(t testing.TB) *tts.Espeak {
 	t.Helper()
-	if _, err := exec.LookPath("espeak-ng"); err != nil {
-		t.Skip("espeak-ng is not installed here (Debian package espeak-ng); its own behaviour is not tested")
-	}
-	e, err := tts.NewEspeak("")
+	e, err := tts.NewEspeak(needs.Program(t, "espeak-ng", "espeak-ng"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -134,8 +131,8 @@ func TestEspeakProgram(t *testing.T) {
 	t.Run("is killed with the context", func(t *testing.T) {
 		t.Parallel()
 		started := filepath.Join(t.TempDir(), "started")
-		if err := exec.Command("mkfifo", started).Run(); err != nil {
-			t.Skipf("no mkfifo here: %v", err)
+		if err := syscall.Mkfifo(started, 0o600); err != nil {
+			t.Fatal(err)
 		}
 		e := script(t, "echo > "+started+"\nexec tail -f /dev/null\n")
 		ctx, cancel := context.WithCancelCause(t.Context())
@@ -164,10 +161,7 @@ func TestEspeakProgram(t *testing.T) {
 }
 
 func BenchmarkEspeak(b *testing.B) {
-	e, err := tts.NewEspeak("")
-	if err != nil {
-		b.Skip(err)
-	}
+	e := realEspeak(b)
 	for b.Loop() {
 		if _, err := e.Synthesize(b.Context(), "Соединяю вас с сотрудником Ольга Романова. Вы можете набрать внутренний номер.", "ru-RU", ""); err != nil {
 			b.Fatal(err)

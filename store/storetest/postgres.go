@@ -20,6 +20,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"frontdesk/needs"
 )
 
 // ErrMissing says that PostgreSQL is not installed.
@@ -78,8 +80,8 @@ func Start(t testing.TB) *Server {
 func need(t testing.TB, err error) {
 	t.Helper()
 	switch {
-	case errors.Is(err, ErrMissing) && os.Getenv("CI") != "true":
-		t.Skip(err)
+	case errors.Is(err, ErrMissing):
+		needs.Missing(t, err.Error())
 	case err != nil:
 		t.Fatal(err)
 	}
