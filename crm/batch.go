@@ -100,3 +100,39 @@ func (c *Client) partError(cmd command, raw json.RawMessage) error {
 	e.Command = cmd.key
 	return e
 }
+
+// part is what became of one command of a batch.
+type part struct {
+	result json.RawMessage
+	err    error
+}
+
+// run sends commands in one request, each of which may succeed or fail by
+// itself. A command whose result is missing is ambiguous.
+func (c *Client) run(ctx context.Context, lane Lane, as *credential, commands []command) ([]part, error) {
+	if open, _ := c.breaker.state(); open {
+		return nil, fmt.Errorf("batch: %w", ErrSkipped)
+	}
+	ctx, cancel := context.WithTimeout(ctx, writePatience)
+	defer cancel()
+	answer, err := c.send(ctx, lane, request{method: "batch", body: encodeBatch(commands), as: as})
+	if err != nil {
+		return nil, err
+	}
+	var b batchAnswer
+	if err := decode("batch", answer.Result, &b); err != nil {
+		return nil, err
+	}
+	parts := make([]part, len(commands))
+	for i, cmd := range commands {
+		switch raw, failed := b.Errors[cmd.key]; {
+		case failed:
+			parts[i].err = c.partError(cmd, raw)
+		case !present(b.Results[cmd.key]):
+			parts[i].err = fmt.Errorf("%s (%s): %w: no result", cmd.method, cmd.key, errShape)
+		default:
+			parts[i].result = b.Results[cmd.key]
+		}
+	}
+	return parts, nil
+}

@@ -156,9 +156,13 @@ func TestABacklogLetsCallersPass(t *testing.T) {
 		for range 10 {
 			wait.Go(func() {
 				for i := range jobs {
-					c := crm.Replay{Register: incoming(fmt.Sprint(i)), Finish: talked("", 61)}
-					c.Register.Show = false
-					if _, err := w.ReplayCalls(context.Background(), []crm.Replay{c}); err != nil {
+					c := incoming(fmt.Sprint(i))
+					c.Show = false
+					r, err := w.Register(context.Background(), c)
+					if err == nil {
+						_, err = w.Finish(context.Background(), talked(r.CallID, 61))
+					}
+					if err != nil {
 						t.Error(err)
 					}
 				}
@@ -184,7 +188,7 @@ func TestABacklogLetsCallersPass(t *testing.T) {
 		took := time.Since(began)
 		refused := strings.Count(w.log.String(), "QUERY_LIMIT")
 		t.Logf("%d calls in %v, the slowest of 30 look-ups took %v", calls, took, worst)
-		if took > calls/2*time.Second+2*time.Minute || worst > time.Second || refused > 0 {
+		if took > calls*time.Second+2*time.Minute || worst > time.Second || refused > 0 {
 			t.Errorf("%d calls took %v, a look-up %v, %d refused", calls, took, worst, refused)
 		}
 	})
