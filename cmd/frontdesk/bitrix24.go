@@ -42,11 +42,11 @@ func withPortal(cmd *cobra.Command, o *options, tokens bool, do func(ctx context
 	if b := cfg.CRM.Bitrix24; b.Webhook.Reveal() == "" && b.App == nil {
 		return errors.New(noPortal)
 	}
-	s, err := seek(cmd, cfg, o)
+	s, err := seek(cmd, o, cfg)
 	if err != nil {
 		return err
 	}
-	if s.standing == ours {
+	if s != nil {
 		return finding(do(cmd.Context(), s))
 	}
 	tools := portalTools{config: func() *config.Config { return cfg }, numbers: newExchange(cfg, slog.New(slog.DiscardHandler)).known}
@@ -59,28 +59,6 @@ func withPortal(cmd *cobra.Command, o *options, tokens bool, do func(ctx context
 		defer end()
 	}
 	return finding(do(cmd.Context(), tools))
-}
-
-// seek looks for the server of a configuration, and leaves it most of the
-// portal's limit. People are told of one that is not asked.
-func seek(cmd *cobra.Command, cfg *config.Config, o *options) (*server, error) {
-	s, err := findServer(cmd.Context(), cfg, o.config)
-	if err != nil {
-		return nil, &exitError{exitFindings, err}
-	}
-	if s.standing != absent {
-		modest(&cfg.CRM.Bitrix24.Rate)
-	}
-	if remark := s.remark(); remark != "" {
-		fmt.Fprintln(cmd.ErrOrStderr(), "frontdesk:", printable(remark))
-	}
-	return s, nil
-}
-
-// modest leaves most of the portal's limit to a frontdesk that serves: the
-// limit is counted for both together.
-func modest(r *config.Rate) {
-	r.PerSecond, r.Burst = max(r.PerSecond/2, 1), max(r.Burst/5, 1)
 }
 
 // finding is an error as what a command has found, whoever it comes from.

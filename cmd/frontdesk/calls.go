@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -44,7 +43,7 @@ func newCallsList(o *options) *cobra.Command {
 				return err
 			}
 			if o.json {
-				return json.NewEncoder(cmd.OutOrStdout()).Encode(page)
+				return printJSON(cmd.OutOrStdout(), page)
 			}
 			return writeCalls(cmd.OutOrStdout(), page)
 		},
@@ -77,7 +76,7 @@ func newCallsShow(o *options) *cobra.Command {
 				return err
 			}
 			if o.json {
-				return json.NewEncoder(cmd.OutOrStdout()).Encode(r)
+				return printJSON(cmd.OutOrStdout(), r)
 			}
 			return writeCall(cmd.OutOrStdout(), r)
 		},
@@ -102,7 +101,7 @@ func newCallsRetry(o *options) *cobra.Command {
 				return err
 			}
 			if o.json {
-				return json.NewEncoder(cmd.OutOrStdout()).Encode(out)
+				return printJSON(cmd.OutOrStdout(), out)
 			}
 			_, err := fmt.Fprintf(cmd.OutOrStdout(), "%d steps are tried again\n", out.Retried)
 			return err
@@ -116,11 +115,11 @@ func (o *options) askServer(cmd *cobra.Command, method, path string, out any) er
 	if err != nil {
 		return err
 	}
-	s, err := findServer(cmd.Context(), cfg, o.config)
+	s, err := holder(cmd, o, cfg)
 	if err != nil {
-		return &exitError{exitFindings, err}
+		return err
 	}
-	if s.standing == absent || s.standing == stranger {
+	if s == nil {
 		return &exitError{exitFindings, errors.New("no frontdesk serves this configuration: the calls are asked of the one that does; start serve")}
 	}
 	if err := s.ask(cmd.Context(), method, path, nil, nil, out); err != nil {

@@ -73,11 +73,11 @@ func explain(cmd *cobra.Command, o *options, cfg *config.Config, q web.Query, fa
 	if strings.TrimSpace(q.To) == "" {
 		return routing.Decision{}, errors.New("--to wants the called number")
 	}
-	s, err := seek(cmd, cfg, o)
+	s, err := seek(cmd, o, cfg)
 	if err != nil {
 		return routing.Decision{}, err
 	}
-	if s.standing == ours {
+	if s != nil {
 		d, err := s.Explain(cmd.Context(), q)
 		return d, finding(err)
 	}

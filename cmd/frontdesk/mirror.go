@@ -100,49 +100,34 @@ func newMirrorCommand(o *options) *cobra.Command {
 	return cmd
 }
 
-// export has the portal read into the store: by the server that holds it, else
-// by this process. A progress bar is shown.
+// export has the portal read into the store. Only the process that holds it
+// reads in full.
 func export(cmd *cobra.Command, o *options, cfg *config.Config, full bool) (web.MirrorSize, error) {
-	bars := &bars{w: cmd.ErrOrStderr()}
-	defer bars.end()
-	s, err := findServer(cmd.Context(), cfg, o.config)
-	if err != nil {
-		return web.MirrorSize{}, &exitError{exitFindings, err}
+	var asked func(*server, context.Context, func(web.Progress)) (web.MirrorSize, error)
+	if !full {
+		asked = func(s *server, ctx context.Context, progress func(web.Progress)) (web.MirrorSize, error) {
+			status, err := s.Export(ctx, progress)
+			return status.MirrorSize, finding(err)
+		}
 	}
-	if !full && (s.standing == ours || s.standing == outdated) { // the store is the server's in any case
-		status, err := s.Export(cmd.Context(), bars.show)
-		return status.MirrorSize, finding(err)
-	}
-	size, err := exportAlone(cmd.Context(), cfg, full, newLogger(cfg.Log, cmd.ErrOrStderr()), func(p crm.Progress) { bars.show(exportProgress(p)) })
-	return web.MirrorSize(size), err
+	return byHolder(cmd, o, cfg, asked, func(ctx context.Context, w own) (web.MirrorSize, error) { return exportAlone(ctx, w, full) })
 }
 
 // exportAlone reads the portal into the store.
-func exportAlone(ctx context.Context, cfg *config.Config, full bool, log *slog.Logger, progress func(crm.Progress)) (size crm.MirrorSize, err error) {
-	st, err := store.Open(ctx, cfg.Store.Reveal(), store.Options{Logger: log})
-	if err != nil {
-		return size, &exitError{exitFindings, err}
+func exportAlone(ctx context.Context, w own, full bool) (web.MirrorSize, error) {
+	if w.portal == nil {
+		return web.MirrorSize{}, errors.New(noPortal)
 	}
-	defer func() { err = errors.Join(err, st.Close()) }()
-	portal, err := newPortal(cfg, st, log)
+	m, err := newMirror(w.cfg, w.portal, w.store, w.log, func(p crm.Progress) { w.progress(exportProgress(p)) })
 	if err != nil {
-		return size, err
-	}
-	if portal == nil {
-		return size, errors.New(noPortal)
-	}
-	defer portal.Close()
-	m, err := newMirror(cfg, portal, st, log, progress)
-	if err != nil {
-		return size, err
+		return web.MirrorSize{}, err
 	}
 	read := m.Export
 	if full {
 		read = m.Replace
 	}
-	err = m.Alone(ctx, read)
-	if err != nil {
-		return size, &exitError{exitFindings, fmt.Errorf("%w; what was read is kept: run it again to go on", err)}
+	if err := m.Alone(ctx, read); err != nil {
+		return web.MirrorSize{}, &exitError{exitFindings, fmt.Errorf("%w; what was read is kept: run it again to go on", err)}
 	}
-	return m.Size(), nil
+	return web.MirrorSize(m.Size()), nil
 }

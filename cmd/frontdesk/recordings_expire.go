@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net/http"
 	"strconv"
 	"time"
@@ -15,7 +14,6 @@ import (
 	"frontdesk/call"
 	"frontdesk/calllog"
 	"frontdesk/cmd/frontdesk/config"
-	"frontdesk/store"
 	"frontdesk/web"
 )
 
@@ -38,18 +36,7 @@ func expireNow(cmd *cobra.Command, o *options) error {
 	if err != nil {
 		return err
 	}
-	s, err := findServer(cmd.Context(), cfg, o.config)
-	if err != nil {
-		return &exitError{exitFindings, err}
-	}
-	bars := &bars{w: cmd.ErrOrStderr()}
-	var done web.Expiry
-	if s.standing == ours || s.standing == outdated {
-		done, err = s.Expire(cmd.Context(), bars.show)
-	} else {
-		done, err = expireAlone(cmd.Context(), cfg, newLogger(cfg.Log, cmd.ErrOrStderr()), bars.show)
-	}
-	bars.end()
+	done, err := byHolder(cmd, o, cfg, (*server).Expire, expireAlone)
 	if err := errors.Join(writeExpiry(cmd.OutOrStdout(), done, o.json), err); err != nil {
 		return finding(err)
 	}
@@ -67,25 +54,13 @@ func (s *server) Expire(ctx context.Context, progress func(web.Progress)) (web.E
 }
 
 // expireAlone deletes where no server runs.
-func expireAlone(ctx context.Context, cfg *config.Config, log *slog.Logger, progress func(web.Progress)) (done web.Expiry, err error) {
-	st, err := store.Open(ctx, cfg.Store.Reveal(), store.Options{Logger: log, Node: nodeName()})
+func expireAlone(ctx context.Context, w own) (web.Expiry, error) {
+	tapes, err := newTapes(w.cfg, w.store, nil, w.log)
 	if err != nil {
-		return done, err
+		return web.Expiry{}, err
 	}
-	defer func() { err = errors.Join(err, st.Close()) }()
-	portal, err := newPortal(cfg, st, log)
-	if err != nil {
-		return done, err
-	}
-	if portal != nil {
-		defer portal.Close()
-	}
-	tapes, err := newTapes(cfg, st, nil, log)
-	if err != nil {
-		return done, err
-	}
-	calls := newCallLog(cfg, func() call.Numbers { return call.Numbers{} }, calllog.Config{Store: st, CRM: portal, Logger: log})
-	return expiry{calls: calls, tapes: tapes, cfg: func() *config.Config { return cfg }, log: log}.Expire(ctx, progress)
+	calls := newCallLog(w.cfg, func() call.Numbers { return call.Numbers{} }, calllog.Config{Store: w.store, CRM: w.portal, Logger: w.log})
+	return expiry{calls: calls, tapes: tapes, cfg: func() *config.Config { return w.cfg }, log: w.log}.Expire(ctx, w.progress)
 }
 
 func writeExpiry(w io.Writer, e web.Expiry, asJSON bool) error {

@@ -53,11 +53,11 @@ func probePBX(cmd *cobra.Command, o *options, cfg *config.Config) ([]web.Exchang
 	if cfg.PBX.XAPI == nil {
 		return nil, errors.New(noXAPI)
 	}
-	s, err := seek(cmd, cfg, o)
+	s, err := seek(cmd, o, cfg)
 	if err != nil {
 		return nil, err
 	}
-	if s.standing == ours {
+	if s != nil {
 		checks, err := s.Probe(cmd.Context())
 		return checks, finding(err)
 	}

@@ -16,7 +16,6 @@ import (
 
 	"frontdesk/cmd/frontdesk/config"
 	"frontdesk/phonebook"
-	"frontdesk/store"
 	"frontdesk/web"
 )
 
@@ -50,21 +49,12 @@ func newThreeCXSync(o *options) *cobra.Command {
 	return cmd
 }
 
-// syncBook has the book synced: by the server that holds the store, else by
-// this process.
+// syncBook has the book synced.
 func syncBook(cmd *cobra.Command, o *options, cfg *config.Config, how web.PhonebookOptions) error {
-	s, err := findServer(cmd.Context(), cfg, o.config)
-	if err != nil {
-		return &exitError{exitFindings, err}
+	asked := func(s *server, ctx context.Context, progress func(web.Progress)) (web.PhonebookSync, error) {
+		return s.Sync(ctx, how, progress)
 	}
-	bars := &bars{w: cmd.ErrOrStderr()}
-	var done web.PhonebookSync
-	if s.standing == ours || s.standing == outdated {
-		done, err = s.Sync(cmd.Context(), how, bars.show)
-	} else {
-		done, err = syncAlone(cmd.Context(), cfg, newLogger(cfg.Log, cmd.ErrOrStderr()), how, bars.show)
-	}
-	bars.end()
+	done, err := byHolder(cmd, o, cfg, asked, func(ctx context.Context, w own) (web.PhonebookSync, error) { return syncAlone(ctx, w, how) })
 	if err != nil {
 		return finding(err)
 	}
@@ -86,21 +76,11 @@ func (s *server) Sync(ctx context.Context, o web.PhonebookOptions, progress func
 }
 
 // syncAlone syncs where no server runs.
-func syncAlone(ctx context.Context, cfg *config.Config, log *slog.Logger, o web.PhonebookOptions, progress func(web.Progress)) (done web.PhonebookSync, err error) {
-	st, err := store.Open(ctx, cfg.Store.Reveal(), store.Options{Logger: log, Node: nodeName()})
-	if err != nil {
-		return done, err
-	}
-	defer func() { err = errors.Join(err, st.Close()) }()
-	portal, err := newPortal(cfg, st, log)
-	if err != nil {
-		return done, err
-	}
-	if portal == nil {
+func syncAlone(ctx context.Context, w own, o web.PhonebookOptions) (done web.PhonebookSync, err error) {
+	if w.portal == nil {
 		return done, errors.New(noPortal)
 	}
-	defer portal.Close()
-	xapi, err := newXAPI(cfg, log)
+	xapi, err := newXAPI(w.cfg, w.log)
 	if err != nil {
 		return done, err
 	}
@@ -108,11 +88,11 @@ func syncAlone(ctx context.Context, cfg *config.Config, log *slog.Logger, o web.
 		return done, errors.New("3CX's configuration API is not configured: set pbx.xapi, or write a file for its import with --csv")
 	}
 	defer xapi.Close()
-	book, err := newPhonebook(cfg, portal, xapi, st, log)
+	book, err := newPhonebook(w.cfg, w.portal, xapi, w.store, w.log)
 	if err != nil {
 		return done, err
 	}
-	sum, err := book.Full(ctx, phonebook.Options(o), func(p phonebook.Progress) { progress(bookProgress(p)) })
+	sum, err := book.Full(ctx, phonebook.Options(o), func(p phonebook.Progress) { w.progress(bookProgress(p)) })
 	return synced(sum, err), nil
 }
 
@@ -145,7 +125,7 @@ func writeSync(w io.Writer, s web.PhonebookSync, asJSON bool) error {
 
 // exportCSV writes the file for 3CX's import.
 func exportCSV(cmd *cobra.Command, o *options, cfg *config.Config, file string) (err error) {
-	if _, err := seek(cmd, cfg, o); err != nil {
+	if _, err := seek(cmd, o, cfg); err != nil {
 		return err
 	}
 	portal, end, err := openPortal(cmd.Context(), cfg, slog.New(slog.DiscardHandler))
