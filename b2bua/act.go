@@ -140,9 +140,11 @@ func (c *conversation) hangUp(ctx context.Context, l *sip.Leg, reason string) {
 	}
 }
 
-// targetURI puts a user into a node's URI.
+// targetURI puts a user, which may be dialled text such as *72#, into a node's
+// URI.
 func targetURI(node, user string) string {
-	return "sip:" + user + "@" + hostPort(node)
+	host, params, _ := strings.Cut(hostPort(node), ";")
+	return sip.Address{User: user, Host: host, Params: params}.URI()
 }
 
 // hostPort is a URI's host, port and parameters.

@@ -59,6 +59,35 @@ func TestCallOfThePBXGoesToTheTrunk(t *testing.T) {
 	}
 }
 
+// What is dialled stays one user of one URI, whatever it holds.
+func TestCallOfThePBXKeepsWhatWasDialled(t *testing.T) {
+	for _, dialled := range []string{"*72%23", "123%40evil.test", "1%20SIP/2.0"} {
+		t.Run(dialled, func(t *testing.T) {
+			got := make(chan string, 1)
+			r := setup(t, carrier, func(r *rig) {
+				phone, err := siptest.NewPhone(r.ctx, siptest.Config{Serve: func(_ context.Context, c *siptest.Call) { got <- c.Invite().RequestURI.URI() }})
+				r.must(err)
+				r.trunk = phone
+				trunk := r.settings.Trunks["carrier"]
+				trunk.Target = "sip:" + phone.Addr().String()
+				r.settings.Trunks["carrier"] = trunk
+			})
+			c := r.callOut(dialled)
+			select {
+			case uri := <-got:
+				if want := "sip:" + dialled + "@" + r.trunk.Addr().String(); uri != want {
+					t.Errorf("the trunk was asked for %s, want %s", uri, want)
+				}
+			case <-r.ctx.Done():
+				t.Fatal("no call came to the trunk")
+			}
+			_, err := c.WaitFinal(r.ctx)
+			r.must(err)
+			r.record()
+		})
+	}
+}
+
 func TestCallOfThePBXWithoutATrunk(t *testing.T) {
 	r := setup(t)
 	res, err := r.callOut("+74957654321").WaitFinal(r.ctx)
