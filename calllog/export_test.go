@@ -39,6 +39,9 @@ func (l *Log) Drained() bool { return l.ending.count() == 0 }
 // Backoff is the wait after tries.
 var Backoff = backoff
 
+// Clip is an error as the ledger keeps it.
+var Clip = clip
+
 // During tells the portal of a call that rings, as Run does.
 func (l *Log) During(ctx context.Context, r call.Record) {
 	cards, err := lru.New[string, card](ringKept)

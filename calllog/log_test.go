@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -488,6 +489,18 @@ func TestBackoff(t *testing.T) {
 	for tries, want := range map[int]time.Duration{0: 2 * time.Second, 1: 2 * time.Second, 5: 32 * time.Second, 11: 2048 * time.Second, 12: 2048 * time.Second} {
 		if got := calllog.Backoff(tries); got != want {
 			t.Errorf("after %d tries %v, want %v", tries, got, want)
+		}
+	}
+}
+
+// A portal that speaks Russian is cut between letters, or PostgreSQL would not
+// take the ledger.
+func TestClip(t *testing.T) {
+	t.Parallel()
+	for _, lead := range []string{"", "x"} {
+		got := calllog.Clip(errors.New(lead + strings.Repeat("ы", 400)))
+		if !utf8.ValidString(got) || !strings.HasSuffix(got, "ы...") || len(got) > 310 {
+			t.Errorf("%d bytes: %q", len(got), got)
 		}
 	}
 }

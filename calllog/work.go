@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"strings"
 	"time"
 
 	"frontdesk/call"
@@ -211,7 +212,7 @@ func backoff(tries int) time.Duration {
 func clip(err error) string {
 	text := err.Error()
 	if len(text) > maxError {
-		text = text[:maxError] + "..."
+		text = strings.ToValidUTF8(text[:maxError], "") + "..." // PostgreSQL takes no half letter
 	}
 	return text
 }
