@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -74,6 +75,10 @@ type failure struct {
 	final bool
 }
 
+// forgetAfter is how long a failure is remembered: by then nobody asks for its
+// output any more.
+const forgetAfter = 24 * time.Hour
+
 // queued is how many recordings wait to be made at most; more are asked for
 // again later.
 const queued = 256
@@ -137,6 +142,7 @@ func (k *Keeper) work(ctx context.Context, t task) {
 		}
 		f.times, f.last = f.times+1, err
 		f.final = errors.Is(err, fs.ErrNotExist) && k.cfg.Now().Sub(f.since) >= k.cfg.Patience
+		maps.DeleteFunc(k.failed, func(_ string, old failure) bool { return k.cfg.Now().Sub(old.since) > k.cfg.Patience+forgetAfter })
 		k.failed[t.out] = f
 		k.metrics.failures.Inc()
 		k.cfg.Logger.Warn("a recording is not ready", "recording", t.out, "error", err, "tries", f.times)
