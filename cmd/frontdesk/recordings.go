@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -61,22 +62,28 @@ func newTapes(cfg *config.Config, st *store.Store, xapi *pbx.Client, log *slog.L
 	return t, err
 }
 
-// linkKey is the key that links are signed with, made at the first start. It
-// lies with the recordings, so that whoever has it has them anyway.
+// linkKey is the key that links are signed with, made at the first start, and
+// where a crash left half of one. It lies with the recordings, so that whoever
+// has it has them anyway.
 func linkKey(dir string) ([]byte, error) {
-	path := dir + string(os.PathSeparator) + ".linkkey"
+	path := filepath.Join(dir, ".linkkey")
 	key, err := os.ReadFile(path)
-	if !errors.Is(err, os.ErrNotExist) {
-		return key, err
+	if err == nil && len(key) == sha256.Size {
+		return key, nil
+	}
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("the key of recordings' links: %w", err)
 	}
 	key = make([]byte, sha256.Size)
 	_, _ = rand.Read(key) // never fails since Go 1.24
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	err = writeFile(nil, path, func(w io.Writer) error {
+		_, err := w.Write(key)
+		return err
+	})
 	if err != nil {
 		return nil, fmt.Errorf("the key of recordings' links: %w", err)
 	}
-	_, err = f.Write(key)
-	return key, errors.Join(err, f.Sync(), f.Close())
+	return key, nil
 }
 
 // recorder records what an engine relays.
