@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io/fs"
 	"log/slog"
 	"slices"
 	"sync/atomic"
@@ -43,6 +44,7 @@ type Reconciler struct {
 
 const (
 	logEvery      = 2 * time.Minute
+	logRetry      = 5 * time.Second  // after a failure, doubling to the usual
 	reconcileBack = 15 * time.Minute // calls are written at their end: a long one appears late
 	reconcileMost = 7 * 24 * time.Hour
 	rowsKept      = 6 * time.Hour // of a call whose next row may come
@@ -64,26 +66,29 @@ func NewReconciler(cfg ReconcilerConfig) *Reconciler {
 
 // Run reads the log until ctx ends.
 func (r *Reconciler) Run(ctx context.Context) error {
-	from, ok := r.recall(ctx)
-	if ok {
+	began := time.Now()
+	from, ok, err := r.recall(ctx)
+	switch {
+	case err != nil:
+		return err
+	case ok:
 		r.upTo.Store(&from)
 		r.open.Store(true)
+	default:
+		from = began
 	}
 	select {
 	case <-r.cfg.Ready:
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	failing := false
+	failing, again := false, logRetry
 	for {
 		now := time.Now()
-		if !ok {
-			from = now
-		}
 		err := r.pass(ctx, from, now)
 		switch {
 		case err == nil:
-			from, ok = now, true
+			from, again = now, logRetry
 			r.upTo.Store(&now)
 			r.open.Store(true)
 			if failing {
@@ -97,9 +102,12 @@ func (r *Reconciler) Run(ctx context.Context) error {
 				r.open.Store(false)
 			}
 			r.failed.Add(1)
-			ok = true // what is missed now is read later
 		}
-		if !wait(ctx, r.cfg.Every) {
+		pause := r.cfg.Every
+		if failing {
+			pause, again = min(again, pause), min(2*again, pause)
+		}
+		if !wait(ctx, pause) {
 			return ctx.Err()
 		}
 	}
@@ -170,16 +178,30 @@ func (r *Reconciler) remember(ctx context.Context, at time.Time) error {
 	return r.cfg.State.Put(ctx, seenKey, b)
 }
 
-// recall is up to when the log was read before the start.
-func (r *Reconciler) recall(ctx context.Context) (at time.Time, ok bool) {
-	b, err := r.cfg.State.Get(ctx, seenKey)
-	if err == nil {
-		err = json.Unmarshal(b, &at)
+// recall is up to when the log was read before the start; ok is false where that
+// was never noted. A store that does not work is asked again: without its answer
+// the calls of an outage would not be read.
+func (r *Reconciler) recall(ctx context.Context) (at time.Time, ok bool, err error) {
+	for said := false; ; said = true {
+		b, err := r.cfg.State.Get(ctx, seenKey)
+		if err == nil {
+			if err = json.Unmarshal(b, &at); err == nil {
+				return at, true, nil
+			}
+			r.cfg.Logger.Warn("call log of the PBX: read from now on, the note of how far it was read is damaged", "error", err)
+			return at, false, nil
+		}
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			r.cfg.Logger.Info("call log of the PBX: read for the first time")
+			return at, false, nil
+		case !said && ctx.Err() == nil:
+			r.cfg.Logger.Warn("call log of the PBX: how far it was read is not known yet, trying on", "error", err)
+		}
+		if !wait(ctx, logRetry) {
+			return at, false, ctx.Err()
+		}
 	}
-	if err != nil && !errors.Is(err, context.Canceled) {
-		r.cfg.Logger.Info("call log of the PBX: read from now on, how far it was read is not known", "cause", err)
-	}
-	return at, err == nil
 }
 
 // Collectors are the reconciler's metrics.

@@ -3,6 +3,7 @@ package pbx_test
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"log/slog"
 	"strconv"
 	"sync"
@@ -125,17 +126,27 @@ func (l *logs) set(broken bool, rows ...pbx.Segment) {
 
 // notes is a state store in memory.
 type notes struct {
-	mu sync.Mutex
-	m  map[string][]byte
+	mu   sync.Mutex
+	m    map[string][]byte
+	gone bool // the database cannot be opened yet
 }
 
 func (n *notes) Get(_ context.Context, key string) ([]byte, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	if n.gone {
+		return nil, errors.New("the database is not open yet")
+	}
 	if b, ok := n.m[key]; ok {
 		return b, nil
 	}
-	return nil, errors.New("nothing there")
+	return nil, fs.ErrNotExist
+}
+
+func (n *notes) set(gone bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.gone = gone
 }
 
 func (n *notes) Put(_ context.Context, key string, value []byte) error {
@@ -194,9 +205,16 @@ func TestReconciler(t *testing.T) {
 		stop()
 		log.set(false, call("c", 1, "203"))
 		after(48 * time.Hour)
-		_, stop = start()
+		// Then the database comes later than the program.
+		state.set(true)
+		r, stop = start()
 		defer stop()
-		after(time.Second)
+		after(10 * time.Minute)
+		if have("c") != "" || r.Reading() {
+			t.Errorf("read without knowing from when: %q", have("c"))
+		}
+		state.set(false)
+		after(6 * time.Second)
 		if have("c") == "" {
 			t.Error("c is lost")
 		}
