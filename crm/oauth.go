@@ -139,7 +139,11 @@ func NewApp(cfg AppConfig) (*App, error) {
 	cfg.Server = strings.TrimSuffix(cmp.Or(cfg.Server, DefaultAuthServer), "/")
 	a := &App{
 		cfg: cfg, portal: portal, log: cmp.Or(cfg.Logger, slog.New(slog.DiscardHandler)),
-		http:     &http.Client{Transport: cfg.Transport},
+		http: &http.Client{
+			Transport: cfg.Transport,
+			// The address, which would go along as the Referer, is a secret.
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		},
 		renewing: make(chan struct{}, 1), installing: make(chan struct{}, 1),
 	}
 	return a, nil

@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -492,5 +493,32 @@ func TestReadStored(t *testing.T) {
 		if n, why := crm.ReadStored(stored, "RU"); n != want.number || why != want.why {
 			t.Errorf("%q is read as %q, %q; want %q, %q", stored, n, why, want.number, want.why)
 		}
+	}
+}
+
+// The request to the authorisation server has secrets in its address, which
+// would go to where a redirect leads as the Referer.
+func TestSecretsFollowNoRedirect(t *testing.T) {
+	t.Parallel()
+	var visits atomic.Int64
+	elsewhere := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { visits.Add(1) }))
+	defer elsewhere.Close()
+	server := httptest.NewServer(http.RedirectHandler(elsewhere.URL, http.StatusFound))
+	defer server.Close()
+	a, err := crm.NewApp(crm.AppConfig{
+		ClientID: "local.1", ClientSecret: appSecret, Portal: server.URL, Server: server.URL,
+		RefreshToken: "refresh-local", Store: crm.NewTokenStore(newMemory(), "crm/tokens"),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := crm.New(crm.Config{Voices: crm.Voices{App: a}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	err = c.Call(t.Context(), crm.LaneLog, "app.info", nil, nil)
+	if err == nil || strings.Contains(err.Error(), appSecret) || visits.Load() > 0 {
+		t.Errorf("%v, %d requests went elsewhere", err, visits.Load())
 	}
 }
