@@ -207,14 +207,8 @@ func newMedia(cfg *config.Config, listeners []sip.Listener, log *slog.Logger) (*
 
 func (s *system) newWeb(ctx context.Context, cfg *config.Config) (*web.Server, error) {
 	registry := prometheus.NewRegistry()
-	sets := [][]prometheus.Collector{
-		{collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{})},
-		registered(s.accounts), s.agent.Collectors(), s.stack.Collectors(), s.media.Collectors(), s.prompts.Collectors(), s.state.collectors(), s.pbx.collectors(), s.collectors(),
-	}
-	if s.crm != nil {
-		sets = append(sets, s.crm.Collectors())
-	}
-	if err := register(registry, sets...); err != nil {
+	runtime := []prometheus.Collector{collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{})}
+	if err := register(registry, runtime, s.metrics()); err != nil {
 		return nil, err
 	}
 	var lc net.ListenConfig
@@ -230,6 +224,16 @@ func (s *system) newWeb(ctx context.Context, cfg *config.Config) (*web.Server, e
 		return nil, errors.Join(err, l.Close())
 	}
 	return server, register(registry, server.Collectors())
+}
+
+// metrics are those of all parts but the web server.
+func (s *system) metrics() []prometheus.Collector {
+	out := slices.Concat(registered(s.accounts), s.agent.Collectors(), s.stack.Collectors(), s.media.Collectors(), s.prompts.Collectors(),
+		s.state.collectors(), s.pbx.collectors(), s.collectors())
+	if s.crm != nil {
+		out = append(out, s.crm.Collectors()...)
+	}
+	return out
 }
 
 func register(r *prometheus.Registry, sets ...[]prometheus.Collector) error {
