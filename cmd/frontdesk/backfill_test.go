@@ -124,7 +124,7 @@ func (o *outage) until(what string, ok func() bool) {
 	o.t.Helper()
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
-	over := time.After(90 * time.Second)
+	over := time.After(4 * time.Minute)
 	for !ok() {
 		select {
 		case <-tick.C:
