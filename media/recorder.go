@@ -105,6 +105,6 @@ func (s *Session) untap(t *track) {
 		return
 	}
 	if err := s.in.admit(); err != nil {
-		s.engine.cfg.Logger.Warn("ending a recording", "err", err)
+		s.engine.cfg.Logger.Warn("ending a recording", "error", err)
 	}
 }

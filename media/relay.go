@@ -116,7 +116,7 @@ func (l *link) part() {
 			err := s.setRoute(nil)
 			l.mu.Unlock()
 			if err != nil {
-				s.engine.cfg.Logger.Warn("ending a relay", "err", err)
+				s.engine.cfg.Logger.Warn("ending a relay", "error", err)
 			}
 		}
 	}

@@ -10,6 +10,6 @@
 // time, and a panic ends one request. What takes long, as reading the whole
 // portal, tells how far it is in lines of JSON to clients that accept them.
 //
-// A Ring keeps the last records in memory and serves as Calls until there is a
-// store.
+// The Calls of a server are a History: a Ring, which keeps the last records in
+// memory, and behind it an Archive, which outlives the process.
 package web

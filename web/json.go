@@ -15,7 +15,7 @@ import (
 func (s *Server) reply(w http.ResponseWriter, code int, v any) {
 	b, err := json.Marshal(v)
 	if err != nil {
-		s.cfg.Logger.Error("encode an HTTP answer", "err", err)
+		s.cfg.Logger.Error("encode an HTTP answer", "error", err)
 		code, b = http.StatusInternalServerError, []byte(`{"error":"internal error"}`)
 	}
 	h := w.Header()
@@ -56,7 +56,7 @@ func (s *Server) judge(doing string, err error) (code int, why string) {
 	case errors.Is(err, errEnding):
 		return http.StatusServiceUnavailable, err.Error()
 	}
-	s.cfg.Logger.Error(doing, "err", err)
+	s.cfg.Logger.Error(doing, "error", err)
 	return http.StatusInternalServerError, doing + " failed; see the log"
 }
 

@@ -37,7 +37,7 @@ func (s *Server) tool(w http.ResponseWriter, r *http.Request, doing string, do j
 	case s.busy <- struct{}{}:
 		defer func() { <-s.busy }()
 	default:
-		s.fail(w, http.StatusConflict, "another check, setup or lint is under way")
+		s.fail(w, http.StatusConflict, "another check, setup, lint or deletion is under way")
 		return
 	}
 	s.watch(w, r, doing, do)

@@ -72,10 +72,10 @@ func writeExpiry(w io.Writer, e web.Expiry, asJSON bool) error {
 		t.row("deleted", strconv.Itoa(f.File), f.Call, f.At.Format(time.RFC3339))
 	}
 	for _, f := range e.Failed {
-		t.row("STILL THERE", strconv.Itoa(f.File), f.Call, f.At.Format(time.RFC3339), printable(f.Error))
+		t.row("STILL THERE", strconv.Itoa(f.File), f.Call, f.At.Format(time.RFC3339), f.Error)
 	}
 	for _, name := range e.Files {
-		t.row("deleted", printable(name))
+		t.row("deleted", name)
 	}
 	if err := t.end(); err != nil {
 		return err
