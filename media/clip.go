@@ -3,7 +3,6 @@ package media
 import (
 	"math"
 	"sync"
-	"time"
 
 	"github.com/zaf/g711"
 
@@ -33,11 +32,6 @@ type encoding struct {
 
 // NewClip makes a clip of 8 kHz mono samples; they must not change any more.
 func NewClip(pcm []int16) *Clip { return &Clip{pcm: pcm} }
-
-// Duration returns how long the clip plays.
-func (c *Clip) Duration() time.Duration {
-	return time.Duration(len(c.pcm)) * time.Second / sampleRate
-}
 
 // encoded returns the clip in PCMA or PCMU, maxFrame bytes of silence
 // included; nil for any other codec.

@@ -105,8 +105,9 @@ type contactPhonesWire struct {
 	PhoneNumber, Mobile2, Home, Business, Business2, BusinessFax, Other, Pager loose
 }
 
-// CreateContact adds a contact and is its id. HasCode tells what 3CX misses:
-// WarnName, WarnPhone, WarnTooLong, WarnLimit.
+// CreateContact adds a contact and is its id. The error's Code tells what 3CX
+// misses: CONTACTS_SPECIFY_NAME_SURNAME_COMPANY, CONTACTS_SPECIFY_PHONE_NUMBER,
+// STRING_TOO_LONG, LIMIT_REACHED, each behind WARNINGS.
 func (c *Client) CreateContact(ctx context.Context, contact Contact) (int, error) {
 	const name = "create contact"
 	var created struct{ ID loose }

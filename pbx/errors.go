@@ -31,15 +31,9 @@ var (
 	errElsewhere  = errors.New("the next page is at another address")
 )
 
-// Warnings of 3CX that call for a particular action.
-const (
-	WarnNotFound = "WARNINGS.XAPI.NOT_FOUND"
-	WarnTooMany  = "WARNINGS.XAPI.TOO_MANY_ITEMS_IN_LIST"
-	WarnLimit    = "WARNINGS.LIMIT_REACHED"
-	WarnTooLong  = "WARNINGS.STRING_TOO_LONG"
-	WarnName     = "WARNINGS.CONTACTS_SPECIFY_NAME_SURNAME_COMPANY"
-	WarnPhone    = "WARNINGS.CONTACTS_SPECIFY_PHONE_NUMBER"
-)
+// warnNotFound is 3CX's word for an object that is not there, where another
+// 404 is about the function.
+const warnNotFound = "WARNINGS.XAPI.NOT_FOUND"
 
 // Error is a refusal by the PBX.
 type Error struct {
@@ -79,12 +73,6 @@ func (e *Error) Is(target error) bool {
 		return e.Status == http.StatusTooManyRequests || e.Status >= 500
 	}
 	return false
-}
-
-// HasCode reports whether err is a refusal with this code.
-func HasCode(err error, code string) bool {
-	e, ok := errors.AsType[*Error](err)
-	return ok && strings.EqualFold(e.Code, code)
 }
 
 // refusal reads the answer of a request that failed: OData's error, OAuth's

@@ -58,5 +58,5 @@ func (f *forms) worked(a action, index int) {
 // with its warning.
 func absent(err error) bool {
 	e, ok := errors.AsType[*Error](err)
-	return ok && (e.Status == http.StatusNotFound && e.Code != WarnNotFound || e.Status == http.StatusMethodNotAllowed)
+	return ok && (e.Status == http.StatusNotFound && e.Code != warnNotFound || e.Status == http.StatusMethodNotAllowed)
 }

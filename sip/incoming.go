@@ -52,7 +52,7 @@ func (sh *shard) newCall(base context.Context, m *message, key txKey) {
 func (sh *shard) newIncoming(m *message, key txKey) *Incoming {
 	req := m.req
 	id := call.NewID()
-	l := newLeg(sh, legName{id: id, callID: callID(m), peer: *m.peer, from: m.src})
+	l := newLeg(sh, legName{id: id, callID: callID(m), peer: *m.peer})
 	l.dialog = dialog{
 		local: req.To().Value() + ";tag=" + id, localTag: id,
 		remote: req.From().Value(), remoteTag: tagOf(req.From()), remoteSeq: sequence(req),

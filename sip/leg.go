@@ -3,7 +3,6 @@ package sip
 import (
 	"context"
 	"errors"
-	"net/netip"
 	"slices"
 
 	gosip "github.com/emiago/sipgo/sip"
@@ -27,7 +26,6 @@ type legName struct {
 	id     string // our call id
 	callID string
 	peer   Peer
-	from   netip.AddrPort // where its messages come from
 }
 
 type legState uint8
@@ -78,9 +76,6 @@ func (l *Leg) CallID() string { return l.callID }
 
 // Peer is who is at the other end.
 func (l *Leg) Peer() Peer { return l.peer }
-
-// Remote is the address that the other end's signalling comes from.
-func (l *Leg) Remote() netip.AddrPort { return l.from }
 
 // Requests gives the other side's requests within the dialog, in order: INVITE,
 // UPDATE, INFO, REFER, MESSAGE, and NOTIFY that is not of our own REFER. Each

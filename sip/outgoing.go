@@ -132,7 +132,7 @@ func (s *Stack) flowOf(ctx context.Context, uri string, node netip.AddrPort, net
 
 func newOutgoing(sh *shard, d *Dial, callID string, f flow) *Outgoing {
 	tag := d.Call + "-" + call.NewID()
-	name := legName{id: d.Call, callID: callID, from: f.remote()}
+	name := legName{id: d.Call, callID: callID}
 	credentials := d.Credentials
 	if p := sh.stack.peerOf(f.remote()); p != nil {
 		name.peer = *p

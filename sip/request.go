@@ -33,17 +33,12 @@ type Response struct {
 	Contacts    []string      // the URIs of its Contact headers, in order
 	RetryAfter  time.Duration // 0: none given
 	MadeUp      bool          // nobody answered; Code is 408
-
-	headers []gosip.Header
 }
-
-// Header is the first header called name, empty if there is none.
-func (r *Response) Header(name string) string { return value(r.headers, name) }
 
 func newResponse(res *gosip.Response) *Response {
 	hs := res.Headers()
 	r := &Response{
-		Code: res.StatusCode, Reason: res.Reason, ContentType: value(hs, "Content-Type"), Body: res.Body(), headers: hs,
+		Code: res.StatusCode, Reason: res.Reason, ContentType: value(hs, "Content-Type"), Body: res.Body(),
 	}
 	for _, h := range hs {
 		if c, ok := h.(*gosip.ContactHeader); ok && !c.Address.Wildcard {

@@ -79,9 +79,6 @@ func (d Direction) Mirror() Direction { return (d&1)<<1 | (d&2)>>1 }
 // Sends reports whether whoever states d sends.
 func (d Direction) Sends() bool { return d&RecvOnly == 0 }
 
-// Receives reports whether whoever states d receives.
-func (d Direction) Receives() bool { return d&SendOnly == 0 }
-
 func parseDirection(name string) (Direction, bool) {
 	for d := SendRecv; d <= Inactive; d++ {
 		if name == d.String() {
