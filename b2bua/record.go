@@ -35,11 +35,19 @@ func (r *record) begin(in *sip.Incoming, f *routing.Facts, fromPBX bool) {
 	r.note("invite")
 }
 
-// note adds a moment to the timeline.
+// mostEvents bounds the timeline: a peer may re-negotiate as often as it likes.
+const mostEvents = 500
+
+// note adds a moment to the timeline; in a full one it takes the place of the
+// last, so that the end of the call is always there.
 func (r *record) note(event string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.r.Timeline = append(r.r.Timeline, call.Event{At: r.now(), Event: event})
+	r.add(event)
+}
+
+func (r *record) add(event string) {
+	r.r.Timeline = append(r.r.Timeline[:min(len(r.r.Timeline), mostEvents-1)], call.Event{At: r.now(), Event: event})
 }
 
 func (r *record) now() time.Time { return time.Now().In(r.zone) }
@@ -52,7 +60,7 @@ func (r *record) decided(f routing.Facts, d routing.Decision) {
 		Rule: d.Rule, Target: d.Target, Outcome: d.Outcome,
 		Greeting: r.r.Greeting, Digits: f.Digits,
 	}
-	r.r.Timeline = append(r.r.Timeline, call.Event{At: r.now(), Event: "decided " + string(d.Outcome)})
+	r.add("decided " + string(d.Outcome))
 }
 
 // greeted says that the caller was played a greeting.
