@@ -69,7 +69,6 @@ type directoryStats struct {
 // presence is the state of users as of a moment.
 type presence struct {
 	at          time.Time
-	users       map[call.Extension]User
 	unavailable map[call.Extension]string
 }
 
@@ -104,28 +103,6 @@ const (
 	DoNotDisturb Availability = "do not disturb"
 	Disabled     Availability = "disabled"
 )
-
-// Available tells whether an extension can be rung now, as far as 3CX told it
-// within the last refreshes; known is false for what is no user and for old
-// news.
-func (d *Directory) Available(ext call.Extension) (known, available bool) {
-	a := d.Availability(ext)
-	return a != "", a == Available
-}
-
-// Availability says why an extension cannot be rung; empty where it is not
-// known.
-func (d *Directory) Availability(ext call.Extension) Availability {
-	p := d.users.Load()
-	if p == nil || time.Since(p.at) > 3*d.cfg.Refresh {
-		return ""
-	}
-	u, ok := p.users[ext]
-	if !ok {
-		return ""
-	}
-	return u.Availability()
-}
 
 // Unavailable are the extensions that cannot be rung now, and why; nil where it
 // is not known. The map does not change any more.
@@ -268,9 +245,8 @@ func (d *Directory) Refresh(ctx context.Context) error {
 	if usersErr != nil {
 		return errors.Join(err, usersErr)
 	}
-	p := presence{at: time.Now(), users: make(map[call.Extension]User, len(users)), unavailable: map[call.Extension]string{}}
+	p := presence{at: time.Now(), unavailable: map[call.Extension]string{}}
 	for _, u := range users {
-		p.users[u.Number] = u
 		if a := u.Availability(); a != "" && a != Available {
 			p.unavailable[u.Number] = string(a)
 		}

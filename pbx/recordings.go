@@ -41,20 +41,10 @@ type RecordingParty struct {
 	DID    string
 }
 
-// Recordings reads the recordings with an id above afterID, oldest first.
-func (c *Client) Recordings(ctx context.Context, afterID int) ([]Recording, error) {
-	return c.recordings(ctx, "Id gt "+strconv.Itoa(afterID))
-}
-
 // RecordingsBetween reads the recordings that began from from until to, oldest
 // first.
 func (c *Client) RecordingsBetween(ctx context.Context, from, to time.Time) ([]Recording, error) {
-	return c.recordings(ctx, fmt.Sprintf("StartTime ge %s and StartTime le %s", from.UTC().Format(time.RFC3339), to.UTC().Format(time.RFC3339)))
-}
-
-// recordings reads by a filter, which 3CX also wants for a single one: its key
-// answers 404.
-func (c *Client) recordings(ctx context.Context, filter string) ([]Recording, error) {
+	filter := fmt.Sprintf("StartTime ge %s and StartTime le %s", from.UTC().Format(time.RFC3339), to.UTC().Format(time.RFC3339))
 	return rows(ctx, c, "recordings", "/Recordings", query{"$filter", filter, "$orderby", "Id asc"}, recordingWire.recording)
 }
 
