@@ -70,7 +70,11 @@ func TestIndexAgainstPlainMap(t *testing.T) {
 	t.Parallel()
 	r := rand.New(rand.NewPCG(1, 2))
 	x, want := newIndex(), simple{}
-	for step := range 6000 {
+	steps := 6000
+	if testing.Short() {
+		steps = 1000
+	}
+	for step := range steps {
 		c := randomCard(r)
 		at := refOf(c.Kind, c.ID)
 		if r.IntN(3) == 0 {

@@ -290,7 +290,11 @@ var errTest = errors.New("test")
 // An export that dies, by the portal or by the store, at any request, goes on
 // where it was; also in another process.
 func TestExportResumes(t *testing.T) {
-	for after := range 9 {
+	step := 1
+	if testing.Short() {
+		step = 4
+	}
+	for after := 0; after < 9; after += step {
 		t.Run(fmt.Sprint(after), func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
 				p := newPortal(crmtest.Options{})
@@ -549,14 +553,18 @@ func TestExportLeavesExecutionTime(t *testing.T) {
 // Callers are served at once while an export uses what they leave.
 func TestExportYieldsToCallers(t *testing.T) {
 	bubble(t, func(t *testing.T) {
+		cards, callers := 5000, 40
+		if testing.Short() {
+			cards, callers = 1000, 8
+		}
 		p := newPortal(crmtest.Options{})
-		populate(p, 5000)
+		populate(p, cards)
 		p.SetRate(2, 50)
 		w := newWorld(t, p)
 		m := newMirror(t, w, newMemory())
 		done := make(chan error)
 		go func() { done <- m.Export(t.Context()) }()
-		for range 40 {
+		for range callers {
 			began := time.Now()
 			if _, err := w.ask(t, call.Number(mobile(1))); err != nil {
 				t.Fatal(err)
@@ -567,7 +575,7 @@ func TestExportYieldsToCallers(t *testing.T) {
 			time.Sleep(2 * time.Second)
 		}
 		must(t, <-done)
-		wantWho(t, m, mobile(4999), contact(4999))
+		wantWho(t, m, mobile(cards-1), contact(cards-1))
 	})
 }
 

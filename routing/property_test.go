@@ -390,14 +390,18 @@ func naiveManagers(f routing.Facts, section []call.Entity, can func(int) bool, v
 
 // So many random dialplans decide so many random calls each, twice.
 const (
-	dialplans = 500
+	dialplans = 500 // 125 in short runs
 	calls     = 12
 )
 
 func TestDecideAgreesWithTheDesignsWords(t *testing.T) {
 	t.Parallel()
 	moscow, numbers, seen := zone(t, "Europe/Moscow"), numberConditions(), map[call.Outcome]int{}
-	for seed := range uint64(dialplans) {
+	worlds, enough := uint64(dialplans), 20
+	if testing.Short() {
+		worlds, enough = worlds/4, enough/4
+	}
+	for seed := range worlds {
 		r := rand.New(rand.NewPCG(seed, 1))
 		w := newWorld(r, moscow, numbers)
 		plan, problems := routing.Compile(w.source)
@@ -421,7 +425,7 @@ func TestDecideAgreesWithTheDesignsWords(t *testing.T) {
 		}
 	}
 	for _, o := range call.Outcomes() {
-		if seen[o] < 20 {
+		if seen[o] < enough {
 			t.Errorf("outcome %s was seen %d times: the worlds are too poor", o, seen[o])
 		}
 	}
