@@ -231,16 +231,20 @@ func (r *refreshes) owe(ctx context.Context) error {
 	}
 }
 
+// jobs are one for each entity, however many of the calls were about it.
 func (r *refreshes) jobs(ctx context.Context, records []call.Document) []store.Job {
 	var jobs []store.Job
+	owed := map[refresh]bool{}
 	for _, facts := range records {
 		var f struct{ CRM call.Answer }
 		if err := facts.Decode(&f); err != nil {
 			r.log.WarnContext(ctx, "the facts of a call cannot be read", "error", err)
 		}
 		for _, e := range f.CRM.Entities {
-			if !e.Unreadable {
-				jobs = append(jobs, store.Job{Kind: refreshJob, Key: fmt.Sprintf("%s/%d", e.Kind, e.ID), Args: refresh{e.Kind, e.ID}, Queue: refreshJob})
+			about := refresh{e.Kind, e.ID}
+			if !e.Unreadable && !owed[about] {
+				owed[about] = true
+				jobs = append(jobs, store.Job{Kind: refreshJob, Key: fmt.Sprintf("%s/%d", e.Kind, e.ID), Args: about, Queue: refreshJob})
 			}
 		}
 	}
