@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -127,10 +128,19 @@ func (t *tree) packages() []string {
 	return slices.Sorted(maps.Keys(seen))
 }
 
-// read parses the whole module, without nested modules, hidden folders and
+// read gives the whole module, without nested modules, hidden folders and
 // testdata.
 func read(t *testing.T) *tree {
 	t.Helper()
+	out, err := parsed()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// parsed is the source, which the tests share.
+var parsed = sync.OnceValues(func() (*tree, error) {
 	out := &tree{fset: token.NewFileSet()}
 	err := filepath.WalkDir(".", func(name string, d fs.DirEntry, err error) error {
 		switch {
@@ -143,11 +153,8 @@ func read(t *testing.T) *tree {
 		}
 		return nil
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return out
-}
+	return out, err
+})
 
 // enter says whether a folder belongs to the module's source.
 func enter(name, base string) error {
