@@ -37,10 +37,15 @@ func TestCallsOfTheLog(t *testing.T) {
 	in, out, within := "Inbound", "Outbound", "Internal"
 	abandoned := row("m", 2, at, 9*time.Second, 0, client, queue, in)
 	abandoned.Verdict.Reason = "terminated_by_originator"
+	gaveUp := row("m", 1, at, 0, 9*time.Second, client, queue, in)
+	gaveUp.Answered, gaveUp.Verdict.Reason = true, "src_participant_terminated"
+	polled := row("m", 2, at.Add(3*time.Millisecond), 9*time.Second, 0, client, inside("101"), in)
+	polled.Verdict.Reason = "polling"
 	for name, c := range map[string]struct {
 		rows []pbx.Segment
 		want string
 	}{
+		"abandoned while agents ring": {[]pbx.Segment{polled, gaveUp}, "in +79161234567 to 800 abandoned in queue rang 101"},
 		"queue, agent, transfer": {[]pbx.Segment{
 			row("m", 4, at.Add(time.Minute), time.Second, 202*time.Second, client, inside("205"), in, 18),
 			row("m", 1, at, 3*time.Second, 5*time.Second, client, queue, in),

@@ -39,7 +39,7 @@ func (r Reader) logged(rows []Segment) Call {
 	c.Talks = inTurn(c.Talks)
 	c.Rang = unheard(c.Rang, c.Talks)
 	if c.Result == "" {
-		last := &rows[len(rows)-1]
+		last := r.lastHeld(rows)
 		c.Result = call.ResultMissed
 		if c.Direction != Out {
 			c.MissedIn = r.kindOfRow(last.Destination, last).missedIn()
@@ -49,6 +49,19 @@ func (r Reader) logged(rows []Segment) Call {
 		}
 	}
 	return c
+}
+
+// lastHeld is the row of who had the call last. A queue has it while it rings its
+// agents, of whom each has a row.
+func (r Reader) lastHeld(rows []Segment) *Segment {
+	for i := len(rows) - 1; i >= 0; i-- {
+		s := &rows[i]
+		polled := strings.EqualFold(s.Verdict.Reason, "polling") || r.kindOfRow(s.Source, s) == kindQueue
+		if !polled || r.kindOfRow(s.Destination, s) != kindExtension {
+			return s
+		}
+	}
+	return &rows[len(rows)-1]
 }
 
 // direction is that of the first row that leaves or enters the house.
