@@ -21,8 +21,7 @@ func BenchmarkTwoHours(b *testing.B) {
 	needs.Program(b, "lame", "lame")
 	minute := frames(60)
 	for range b.N {
-		k, err := recording.New(recording.Config{Dir: b.TempDir()})
-		must(b, err)
+		k := recording.New(recording.Config{Dir: b.TempDir()})
 		ctx, cancel := context.WithCancel(b.Context())
 		done := make(chan error, 1)
 		go func() { done <- k.Run(ctx) }()

@@ -84,8 +84,9 @@ const forgetAfter = 24 * time.Hour
 const queued = 256
 
 // New opens a keeper on its folder, which is made where it is missing, and
-// mends what a crash has left there.
-func New(cfg Config) (*Keeper, error) {
+// mends what a crash has left there. A folder that cannot be used is told in the
+// log: it stops no call, and is used once it can be.
+func New(cfg Config) *Keeper {
 	k := &Keeper{
 		cfg: cfg, tasks: make(chan task, queued), busy: map[string]bool{}, failed: map[string]failure{},
 	}
@@ -98,15 +99,15 @@ func New(cfg Config) (*Keeper, error) {
 	if k.cfg.Patience == 0 {
 		k.cfg.Patience = 30 * time.Minute
 	}
-	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
-		return nil, fmt.Errorf("recordings: %w", err)
-	}
 	k.encoder = findEncoder()
 	if k.encoder == "" {
 		k.cfg.Logger.Warn("lame is not installed: recordings are delivered as WAV, which is eleven times as long", "install", "apt-get install lame")
 	}
 	k.metrics = newMetrics()
-	return k, k.recover()
+	if err := errors.Join(os.MkdirAll(cfg.Dir, 0o700), k.recover()); err != nil {
+		k.cfg.Logger.Error("the folder of recordings cannot be used as it should: calls go on, their recordings may be lost", "dir", cfg.Dir, "error", err)
+	}
+	return k
 }
 
 // Run makes recordings ready, one at a time, until ctx ends.

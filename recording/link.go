@@ -2,15 +2,18 @@ package recording
 
 import (
 	"crypto/hmac"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
 	"errors"
+	"fmt"
 	"io/fs"
 	"mime"
 	"net/http"
 	"os"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -20,29 +23,71 @@ const LinkPath = "/recordings/"
 // Links gives recordings addresses under which they are served until a time.
 // An address is its own authority: it is signed, so that nobody can make one or
 // prolong one, and it names one file.
+//
+// They are signed with a key that lies with the recordings, so that whoever has
+// it has them anyway. It is made at the first start.
 type Links struct {
 	keeper *Keeper
-	key    []byte
 	base   string
+
+	mu  sync.Mutex
+	key []byte // nil until it could be read
 }
 
-// NewLinks makes links that begin with base ("https://desk.example.com") and
-// are signed with a key of 32 bytes or more.
-func NewLinks(k *Keeper, base string, key []byte) (*Links, error) {
-	if len(key) < sha256.Size {
-		return nil, errors.New("recordings: the key of the links is too short")
-	}
-	return &Links{keeper: k, key: key, base: strings.TrimSuffix(base, "/")}, nil
+// keyFile is the name of the key in the keeper's folder.
+const keyFile = ".linkkey"
+
+// NewLinks makes links that begin with base ("https://desk.example.com").
+func NewLinks(k *Keeper, base string) *Links {
+	return &Links{keeper: k, base: strings.TrimSuffix(base, "/")}
 }
 
 // URL is the address of a file until a time.
-func (l *Links) URL(f File, until time.Time) string {
+func (l *Links) URL(f File, until time.Time) (string, error) {
+	key, err := l.secret()
+	if err != nil {
+		return "", err
+	}
 	what := f.Name + "/" + strconv.FormatInt(until.Unix(), 36)
-	return l.base + LinkPath + l.sign(what) + "/" + what
+	return l.base + LinkPath + sign(key, what) + "/" + what, nil
 }
 
-func (l *Links) sign(what string) string {
-	mac := hmac.New(sha256.New, l.key)
+// secret is the key, read or made where it is not known yet.
+func (l *Links) secret() ([]byte, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.key != nil {
+		return l.key, nil
+	}
+	path := l.keeper.path(keyFile)
+	key, err := os.ReadFile(path)
+	if err == nil && len(key) < sha256.Size || errors.Is(err, fs.ErrNotExist) {
+		key, err = makeKey(path)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("the key of recordings' links: %w", err)
+	}
+	l.key = key
+	return key, nil
+}
+
+// makeKey writes a new key, whole or not at all.
+func makeKey(path string) ([]byte, error) {
+	key := make([]byte, sha256.Size)
+	_, _ = rand.Read(key) // never fails since Go 1.24
+	f, err := os.OpenFile(path+partEnd, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	_, err = f.Write(key)
+	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
+		err = os.Rename(path+partEnd, path)
+	}
+	return key, err
+}
+
+func sign(key []byte, what string) string {
+	mac := hmac.New(sha256.New, key)
 	mac.Write([]byte(what))
 	return base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
 }
@@ -58,7 +103,17 @@ func (l *Links) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	signature, what, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, LinkPath), "/")
 	name, limit, _ := strings.Cut(what, "/")
 	until, err := strconv.ParseInt(limit, 36, 64)
-	if err != nil || !hmac.Equal([]byte(signature), []byte(l.sign(what))) || !ours(name) || strings.HasSuffix(name, partEnd) {
+	if err != nil || !ours(name) || strings.HasSuffix(name, partEnd) {
+		http.NotFound(w, r)
+		return
+	}
+	key, err := l.secret()
+	if err != nil {
+		l.keeper.cfg.Logger.Error("cannot serve a recording", "recording", name, "error", err)
+		http.Error(w, "recordings cannot be read just now", http.StatusInternalServerError)
+		return
+	}
+	if !hmac.Equal([]byte(signature), []byte(sign(key, what))) {
 		http.NotFound(w, r)
 		return
 	}

@@ -47,6 +47,9 @@ func (k *Keeper) output(base string, w Wanted) (File, error) {
 		out = fmt.Sprintf("%s-%d-%d", base, from.Milliseconds(), until.Milliseconds())
 		length = until - from
 	}
+	if length <= 0 { // the disk was full, say
+		return File{}, fmt.Errorf("recording %s holds nothing of the talk: %w", base, fs.ErrNotExist)
+	}
 	if f, err := ready(k.path(out+mp3End), length); !errors.Is(err, fs.ErrNotExist) {
 		return f, err
 	}

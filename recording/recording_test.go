@@ -51,10 +51,7 @@ func open(t *testing.T, dir string, cfg recording.Config) *desk {
 	t.Helper()
 	d := &desk{t: t, dir: dir, now: noon}
 	cfg.Dir, cfg.Now = dir, d.clock
-	k, err := recording.New(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
+	k := recording.New(cfg)
 	d.Keeper = k
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
@@ -387,9 +384,14 @@ func TestLinks(t *testing.T) {
 	d := open(t, t.TempDir(), recording.Config{})
 	d.taped("abc", frames(0.5))
 	path := mustGlob(t, d.dir, "abc-*.wav")[0]
-	links, err := recording.NewLinks(d.Keeper, "", bytes.Repeat([]byte{7}, 32))
-	if err != nil {
-		t.Fatal(err)
+	links := recording.NewLinks(d.Keeper, "")
+	address := func(f recording.File, until time.Time) string {
+		t.Helper()
+		url, err := links.URL(f, until)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return url
 	}
 	server := httptest.NewServer(links)
 	defer server.Close()
@@ -413,7 +415,7 @@ func TestLinks(t *testing.T) {
 		}
 		return res.StatusCode, b
 	}
-	url := links.URL(recording.File{Name: filepath.Base(path)}, noon.Add(time.Hour))
+	url := address(recording.File{Name: filepath.Base(path)}, noon.Add(time.Hour))
 	want, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
@@ -424,7 +426,7 @@ func TestLinks(t *testing.T) {
 	if code, b := get(url, "Range", "bytes=0-3"); code != 206 || string(b) != "RIFF" {
 		t.Errorf("a part: %d, %q", code, b)
 	}
-	later := links.URL(recording.File{Name: filepath.Base(path)}, noon.Add(2*time.Hour))
+	later := address(recording.File{Name: filepath.Base(path)}, noon.Add(2*time.Hour))
 	forged := url[:strings.LastIndexByte(url, '/')] + later[strings.LastIndexByte(later, '/'):]
 	for _, bad := range []string{forged, url + "0", "/recordings/", "/recordings/x/" + filepath.Base(path), "/recordings/x/../" + filepath.Base(path) + "/zz"} {
 		if code, _ := get(bad); code != 404 && code != 301 {
@@ -440,7 +442,62 @@ func TestLinks(t *testing.T) {
 	if code, _ := get(url); code != 410 {
 		t.Errorf("after its time: %d", code)
 	}
-	if _, err := recording.NewLinks(d.Keeper, "", []byte("short")); err == nil {
-		t.Error("a short key was taken")
+}
+
+// TestKeyOfLinks: the key outlives a restart; one that a full disk cut off is
+// made anew, and a folder that cannot be used gives no address until it can.
+func TestKeyOfLinks(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "later")
+	if err := os.WriteFile(dir, nil, 0o600); err != nil { // no folder can be made here
+		t.Fatal(err)
+	}
+	f := recording.File{Name: "abc-20260302T090000000.wav"}
+	until := noon.Add(time.Hour)
+	url := func() (string, error) {
+		return recording.NewLinks(open(t, dir, recording.Config{}).Keeper, "").URL(f, until)
+	}
+	broken := open(t, dir, recording.Config{})
+	if _, err := broken.Begin("abc"); err == nil {
+		t.Error("a tape began where there is no folder")
+	}
+	links := recording.NewLinks(broken.Keeper, "")
+	if _, err := links.URL(f, until); err == nil {
+		t.Error("an address without a key")
+	}
+	if err := os.Remove(dir); err != nil {
+		t.Fatal(err)
+	}
+	tape, err := broken.Begin("abc")
+	if err != nil {
+		t.Fatal("the folder can be made now: ", err)
+	}
+	if err := tape.Discard(); err != nil {
+		t.Fatal(err)
+	}
+	first, err := links.URL(f, until)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again, err := url(); err != nil || again != first {
+		t.Errorf("after a restart %q, %v", again, err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, ".linkkey"), []byte("cut"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if fresh, err := url(); err != nil || fresh == first {
+		t.Errorf("with a key that was cut off %q, %v", fresh, err)
+	}
+}
+
+// TestNothingOfTheTalk: where the disk was full before an employee answered, no
+// empty file is delivered.
+func TestNothingOfTheTalk(t *testing.T) {
+	t.Parallel()
+	d := open(t, t.TempDir(), recording.Config{})
+	name := d.taped("abc", frames(2))
+	talk := call.Talk{Extension: "201", Recording: name, From: noon.Add(4 * time.Second), Until: noon.Add(9 * time.Second), Seconds: 5}
+	if f, err := d.Open(t.Context(), recording.Wanted{Call: "abc", Talk: talk}); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("%+v, %v", f, err)
 	}
 }

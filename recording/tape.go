@@ -28,6 +28,9 @@ func (k *Keeper) Begin(id string) (*Tape, error) {
 	if !plain.MatchString(name) {
 		return nil, fmt.Errorf("recording: call %q has no name for a file", id)
 	}
+	if err := os.MkdirAll(k.cfg.Dir, 0o700); err != nil { // its disk may have come since the start
+		return nil, fmt.Errorf("recording: %w", err)
+	}
 	f, err := os.OpenFile(k.path(name+wavEnd+partEnd), os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("recording: %w", err)

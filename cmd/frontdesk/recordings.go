@@ -3,15 +3,12 @@ package main
 import (
 	"cmp"
 	"context"
-	"crypto/rand"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
 	"os"
-	"path/filepath"
 	"slices"
 	"time"
 
@@ -40,50 +37,21 @@ type tapes struct {
 	log   *slog.Logger
 }
 
-func newTapes(cfg *config.Config, st *store.Store, xapi *pbx.Client, log *slog.Logger) (*tapes, error) {
+func newTapes(cfg *config.Config, st *store.Store, xapi *pbx.Client, log *slog.Logger) *tapes {
 	c := cfg.Recordings
 	if c.Mode == "off" {
-		return nil, nil
+		return nil
 	}
 	t := &tapes{keep: c.Keep, store: st, pbx: xapi != nil, log: log}
 	settings := recording.Config{Dir: c.Dir, Stereo: c.Stereo, Logger: log}
 	if xapi != nil {
 		settings.PBX = pbxRecordings{xapi, cfg.Country}
 	}
-	var err error
-	if t.Keeper, err = recording.New(settings); err != nil || c.Mode != "link" {
-		return t, err
+	t.Keeper = recording.New(settings)
+	if c.Mode == "link" {
+		t.links = recording.NewLinks(t.Keeper, cfg.HTTP.PublicURL)
 	}
-	key, err := linkKey(c.Dir)
-	if err != nil {
-		return nil, err
-	}
-	t.links, err = recording.NewLinks(t.Keeper, cfg.HTTP.PublicURL, key)
-	return t, err
-}
-
-// linkKey is the key that links are signed with, made at the first start, and
-// where a crash left half of one. It lies with the recordings, so that whoever
-// has it has them anyway.
-func linkKey(dir string) ([]byte, error) {
-	path := filepath.Join(dir, ".linkkey")
-	key, err := os.ReadFile(path)
-	if err == nil && len(key) == sha256.Size {
-		return key, nil
-	}
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		return nil, fmt.Errorf("the key of recordings' links: %w", err)
-	}
-	key = make([]byte, sha256.Size)
-	_, _ = rand.Read(key) // never fails since Go 1.24
-	err = writeFile(nil, path, func(w io.Writer) error {
-		_, err := w.Write(key)
-		return err
-	})
-	if err != nil {
-		return nil, fmt.Errorf("the key of recordings' links: %w", err)
-	}
-	return key, nil
+	return t
 }
 
 // recorder records what an engine relays.
@@ -142,7 +110,8 @@ func (t *tapes) Open(ctx context.Context, id string, talk call.Talk) (calllog.So
 	case err != nil:
 		return calllog.Sound{}, err
 	case t.links != nil:
-		return calllog.Sound{Link: t.links.URL(f, r.Started.Add(t.keep))}, nil
+		url, err := t.links.URL(f, r.Started.Add(t.keep))
+		return calllog.Sound{Link: url}, err
 	}
 	return calllog.Sound{Recording: crm.Recording{
 		Name: f.Name, Size: f.Size, Open: func() (io.ReadCloser, error) { return os.Open(f.Path) },

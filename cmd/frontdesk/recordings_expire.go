@@ -55,10 +55,7 @@ func (s *server) Expire(ctx context.Context, progress func(web.Progress)) (web.E
 
 // expireAlone deletes where no server runs.
 func expireAlone(ctx context.Context, w own) (web.Expiry, error) {
-	tapes, err := newTapes(w.cfg, w.store, nil, w.log)
-	if err != nil {
-		return web.Expiry{}, err
-	}
+	tapes := newTapes(w.cfg, w.store, nil, w.log)
 	calls := newCallLog(w.cfg, func() call.Numbers { return call.Numbers{} }, calllog.Config{Store: w.store, CRM: w.portal, Logger: w.log})
 	return expiry{calls: calls, tapes: tapes, cfg: func() *config.Config { return w.cfg }, log: w.log}.Expire(ctx, w.progress)
 }

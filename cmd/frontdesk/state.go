@@ -95,9 +95,7 @@ func newState(ctx context.Context, cfg *config.Config, st *store.Store, client *
 	if s.contacts, err = newContacts(cfg, client, st, log); err != nil {
 		return nil, err
 	}
-	if s.tapes, err = newTapes(cfg, st, s.contacts.xapi, log); err != nil {
-		return nil, err
-	}
+	s.tapes = newTapes(cfg, st, s.contacts.xapi, log)
 	if s.notifier, err = newNotifier(cfg, st, log); err != nil {
 		return nil, err
 	}
