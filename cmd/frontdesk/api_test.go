@@ -19,6 +19,7 @@ import (
 	"frontdesk/cmd/frontdesk/config"
 	"frontdesk/crm/crmtest"
 	"frontdesk/store"
+	"frontdesk/web"
 )
 
 const token = "c4n4rytoken"
@@ -179,6 +180,42 @@ func TestExplainByTheServerReadsAsAlone(t *testing.T) {
 	}
 	if _, stderr, code := d.run(t, "explain", "--from", "1"); code != exitConfig || !strings.Contains(stderr, "--to") {
 		t.Errorf("without --to: exit %d, %s", code, stderr)
+	}
+	if _, stderr, code := d.run(t, "explain", "--to", "1", "--trunk", "nowhere"); code != exitConfig || !strings.Contains(stderr, `no trunk "nowhere"`) {
+		t.Errorf("with a trunk that is not there: exit %d, %s", code, stderr)
+	}
+	if _, err := sys.Explain(t.Context(), web.Query{To: "1", Trunk: "nowhere"}); !errors.Is(err, web.ErrInvalid) {
+		t.Errorf("with a trunk that is not there: %v", err)
+	}
+}
+
+// What is asked for by a flag stands in the place of a fact, and what the facts
+// do not tell is asked for.
+func TestExplainByFacts(t *testing.T) {
+	t.Parallel()
+	d := newServed(t, byWebhook)
+	d.edit(t, `{name: all, default: "800"}`, `{name: known, did: ["+7495*"], default: "800"}`)
+	file := filepath.Join(t.TempDir(), "facts.json")
+	wanted(t, os.WriteFile(file, []byte(`{"crm":{"source":"live","entities":[{"kind":"contact","id":1,"responsible":17}]},
+		"employees":{"17":{"id":17,"extension":"201"}},"numbers":{"extensions":["201"],"queues":["800"]},"caller":"+79160000001","did":"+74951234567"}`), 0o600))
+	for _, c := range []struct {
+		args []string
+		code int
+		want string
+	}{
+		{nil, 0, "=> 201"},
+		{[]string{"--from", ""}, 0, "=> 800 (anonymous"},
+		{[]string{"--to", "+78120000000"}, exitFindings, "404"},
+		{[]string{"--trunk", "nowhere"}, exitConfig, "no trunk"},
+	} {
+		out, stderr, code := d.run(t, append([]string{"explain", "--facts", file}, c.args...)...)
+		if code != c.code || !strings.Contains(out+stderr, c.want) {
+			t.Errorf("%q: exit %d, want %d with %q\n%s%s", c.args, code, c.code, c.want, out, stderr)
+		}
+	}
+	wanted(t, os.WriteFile(file, []byte(`{}`), 0o600))
+	if _, stderr, code := d.run(t, "explain", "--facts", file); code != exitConfig || !strings.Contains(stderr, "--to") {
+		t.Errorf("empty facts: exit %d, %s", code, stderr)
 	}
 }
 

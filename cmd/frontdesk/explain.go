@@ -1,18 +1,21 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"frontdesk/b2bua"
+	"frontdesk/call"
 	"frontdesk/cmd/frontdesk/config"
 	"frontdesk/routing"
 	"frontdesk/web"
@@ -57,7 +60,7 @@ func newExplain(o *options) *cobra.Command {
 	f.StringVar(&q.To, "to", "", "called number")
 	f.StringVar(&q.Trunk, "trunk", "", "trunk the call comes in by (needed where there are several)")
 	f.StringVar(&at, "at", "", "moment of the call, RFC 3339 (default now)")
-	f.StringVar(&facts, "facts", "", "file with the facts of a record, instead of asking the CRM")
+	f.StringVar(&facts, "facts", "", "file with the facts of a record, instead of asking the CRM; the other flags, where given, replace what it says")
 	return cmd
 }
 
@@ -68,10 +71,14 @@ func explain(cmd *cobra.Command, o *options, cfg *config.Config, q web.Query, fa
 		if err != nil {
 			return routing.Decision{}, err
 		}
-		return cfg.Plan.Decide(f), nil
+		return decideBy(f, cfg, q, cmd.Flags().Changed)
 	}
 	if strings.TrimSpace(q.To) == "" {
 		return routing.Decision{}, errors.New("--to wants the called number")
+	}
+	var err error
+	if q.Trunk, err = trunkOf(cfg, q.Trunk); err != nil {
+		return routing.Decision{}, err
 	}
 	s, err := seek(cmd, o, cfg)
 	if err != nil {
@@ -105,17 +112,47 @@ func explainAlone(ctx context.Context, cfg *config.Config, q web.Query) (routing
 	if portal != nil {
 		deps.Directory, deps.Staff = portal, portal
 	}
-	return decide(ctx, b2bua.NewAgent(deps, x.equip(settings)), cfg, q), nil
+	_, d := b2bua.NewAgent(deps, x.equip(settings)).Explain(ctx, b2bua.Query(q))
+	return d, nil
 }
 
-// decide has an agent decide a call that is not made. Where there is one trunk
-// it comes by that.
-func decide(ctx context.Context, agent *b2bua.Agent, cfg *config.Config, q web.Query) routing.Decision {
-	if q.Trunk == "" && len(cfg.Trunks) == 1 {
-		q.Trunk = cfg.Trunks[0].Name
+// trunkOf is the trunk that a question is about: where there is one it needs no
+// name.
+func trunkOf(cfg *config.Config, name string) (string, error) {
+	switch {
+	case name == "" && len(cfg.Trunks) == 1:
+		return cfg.Trunks[0].Name, nil
+	case name == "" || slices.ContainsFunc(cfg.Trunks, func(t config.Trunk) bool { return t.Name == name }):
+		return name, nil
 	}
-	_, d := agent.Explain(ctx, b2bua.Query(q))
-	return d
+	return "", fmt.Errorf("trunk: there is no trunk %q", name)
+}
+
+// decideBy decides by facts. What the question names itself, by a flag that is
+// given, stands in the place of the fact: what if it had been another number?
+func decideBy(f routing.Facts, cfg *config.Config, q web.Query, given func(flag string) bool) (routing.Decision, error) {
+	if given("from") {
+		f.Caller = call.ParseNumber(q.From, cfg.Country)
+		f.Anonymous = f.Caller == ""
+	}
+	if given("to") {
+		f.DID = call.ParseNumber(q.To, cfg.Country)
+	}
+	if given("at") {
+		f.At = q.At.In(cfg.Zone)
+	}
+	if f.At.IsZero() {
+		f.At = time.Now().In(cfg.Zone)
+	}
+	if f.DID == "" {
+		return routing.Decision{}, errors.New("--to wants the called number: the facts do not tell it")
+	}
+	trunk, err := trunkOf(cfg, cmp.Or(q.Trunk, f.Trunk))
+	if err != nil {
+		return routing.Decision{}, err
+	}
+	f.Trunk = trunk
+	return cfg.Plan.Decide(f), nil
 }
 
 func readFacts(path string) (routing.Facts, error) {

@@ -391,5 +391,11 @@ func (s *system) collectors() []prometheus.Collector {
 
 // Explain answers the API's question as a live call would be decided.
 func (s *system) Explain(ctx context.Context, q web.Query) (routing.Decision, error) {
-	return decide(ctx, s.agent, s.live.Load().cfg, q), nil
+	trunk, err := trunkOf(s.live.Load().cfg, q.Trunk)
+	if err != nil {
+		return routing.Decision{}, fmt.Errorf("%w: %w", web.ErrInvalid, err)
+	}
+	q.Trunk = trunk
+	_, d := s.agent.Explain(ctx, b2bua.Query(q))
+	return d, nil
 }
