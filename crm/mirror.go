@@ -207,6 +207,10 @@ func (m *Mirror) Load(ctx context.Context) error {
 		return err
 	}
 	m.known.Store(&at)
+	if at.Heard.IsZero() {
+		m.log.InfoContext(ctx, "the mirror does not answer before its first export is complete")
+		return nil
+	}
 	m.log.InfoContext(ctx, "mirror loaded", "numbers", m.index.carried.Load(), "complete", at.Complete,
 		"heard", at.Heard, "took", time.Since(began).Round(time.Millisecond))
 	return nil

@@ -146,7 +146,14 @@ func (k *Keeper) work(ctx context.Context, t task) {
 		maps.DeleteFunc(k.failed, func(_ string, old failure) bool { return k.cfg.Now().Sub(old.since) > k.cfg.Patience+forgetAfter })
 		k.failed[t.out] = f
 		k.metrics.failures.Inc()
-		k.cfg.Logger.Warn("a recording is not ready", "recording", t.out, "error", err, "tries", f.times)
+		level, what := slog.LevelWarn, "a recording is not ready"
+		switch {
+		case f.final:
+			level, what = slog.LevelInfo, "a recording was not found and is given up"
+		case errors.Is(err, fs.ErrNotExist): // most calls that the PBX did not record
+			level = slog.LevelDebug
+		}
+		k.cfg.Logger.Log(ctx, level, what, "recording", t.out, "error", err, "tries", f.times)
 	}
 }
 

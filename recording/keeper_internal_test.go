@@ -13,10 +13,7 @@ import (
 func TestFailuresAreForgotten(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
-	k, err := New(Config{Dir: t.TempDir(), Now: func() time.Time { return now }})
-	if err != nil {
-		t.Fatal(err)
-	}
+	k := New(Config{Dir: t.TempDir(), Now: func() time.Time { return now }})
 	none := func(context.Context) error { return fs.ErrNotExist }
 	for i := range 30 {
 		out := fmt.Sprint("fetch ", i)

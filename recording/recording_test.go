@@ -482,7 +482,11 @@ func TestKeyOfLinks(t *testing.T) {
 	if again, err := url(); err != nil || again != first {
 		t.Errorf("after a restart %q, %v", again, err)
 	}
-	if err := os.WriteFile(filepath.Join(dir, ".linkkey"), []byte("cut"), 0o600); err != nil {
+	key := filepath.Join(dir, ".linkkey")
+	if info, err := os.Stat(key); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("%v, %v", info.Mode(), err)
+	}
+	if err := os.WriteFile(key, []byte("cut"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if fresh, err := url(); err != nil || fresh == first {

@@ -37,3 +37,6 @@ var Backoff = backoff
 
 // Attempts is how often a job is tried.
 const Attempts = maxAttempts
+
+// NewRiverLog is newRiverLog.
+var NewRiverLog = newRiverLog

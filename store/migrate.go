@@ -76,7 +76,7 @@ func newer(what string, have, want int64) error {
 }
 
 func (d *db) migrateJobs(ctx context.Context, log *slog.Logger) error {
-	m, err := rivermigrate.New(d.driver, &rivermigrate.Config{Logger: log})
+	m, err := rivermigrate.New(d.driver, &rivermigrate.Config{Logger: newRiverLog(log)})
 	if err != nil {
 		return err
 	}

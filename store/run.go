@@ -129,7 +129,7 @@ func (s *Store) workingClient() (*river.Client[*sql.Tx], error) {
 // riverConfig is what the clients that owe and that work have in common.
 func (s *Store) riverConfig() *river.Config {
 	cfg := &river.Config{
-		Logger:                      s.log.With("part", "jobs"),
+		Logger:                      newRiverLog(s.log),
 		JobTimeout:                  s.timing.job,
 		RescueStuckJobsAfter:        s.timing.rescue,
 		MaxAttempts:                 maxAttempts,

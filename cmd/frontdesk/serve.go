@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"strings"
 	"syscall"
 	"time"
 
@@ -51,6 +52,7 @@ func tuneGC() {
 // drain time. A second signal ends the program at once: the first one restored
 // the default.
 func serve(ctx context.Context, s *system, drain time.Duration) error {
+	s.announce()
 	running, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	done := make(chan error, 1)
@@ -77,6 +79,18 @@ func serve(ctx context.Context, s *system, drain time.Duration) error {
 			return nil
 		}
 	}
+}
+
+// announce says what serves, and where.
+func (s *system) announce() {
+	cfg := s.live.Load().cfg
+	trunks := make([]string, 0, len(cfg.Trunks))
+	for _, t := range cfg.Trunks {
+		trunks = append(trunks, t.Name)
+	}
+	kind, _, _ := strings.Cut(cfg.Store.Reveal(), ":")
+	s.log.Info("frontdesk takes calls", "version", version(), "sip", cfg.SIP.Listen, "http", cfg.HTTP.Listen,
+		"trunks", trunks, "rules", len(cfg.Rules), "pbx", cfg.PBX.SIP, "store", kind)
 }
 
 // drained waits for the last call to end, or for the drain time.

@@ -121,8 +121,14 @@ func (s *system) prerender(ctx context.Context, first func()) error {
 			}
 		}
 		if len(fresh) > 0 {
-			err := s.prompts.Prerender(ctx, fresh, func(int, int) {})
-			s.log.Info("greetings rendered ahead", "texts", len(fresh), "error", err)
+			if err := s.prompts.Prerender(ctx, fresh, func(int, int) {}); err == nil {
+				s.log.Info("greetings rendered ahead", "texts", len(fresh))
+			} else if ctx.Err() == nil {
+				s.log.Warn("not all greetings could be rendered ahead: calls may have none, it is tried again", "texts", len(fresh), "error", err, "again_in", prerenderEvery)
+				for _, t := range fresh {
+					delete(known, t)
+				}
+			}
 			first()
 			tick.Reset(prerenderEvery)
 		}
