@@ -119,7 +119,7 @@ func (j *Joiner) report(ctx context.Context, what string, err error) {
 	case !failing && j.trouble:
 		j.cfg.Logger.Info("joiner: the store answers again")
 	}
-	j.trouble = failing
+	j.trouble = failing && (j.trouble || ctx.Err() == nil) // at the end of a run nothing is tried on
 }
 
 // leave ends a run: what waits is kept, or settled where nothing keeps it.
