@@ -2,10 +2,13 @@ package calllog
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
+	"time"
 
 	"frontdesk/call"
 	"frontdesk/crm"
@@ -31,15 +34,15 @@ func (j *job) makeLead(ctx context.Context, r *row) error {
 	return nil
 }
 
-// newLead makes a lead, one at a time for a number. attempt notes that it is
-// about to.
+// newLead makes a lead, one at a time for a number, of all nodes. attempt notes
+// that it is about to.
 func (l *Log) newLead(ctx context.Context, r *row, attempt func() (before bool, err error)) error {
 	in := r.d.Lead.Create
-	done, err := l.leading.take(ctx, string(in.Number))
+	done, err := l.claim(ctx, "lead/"+string(in.Number), r.Call)
 	if err != nil {
 		return err
 	}
-	defer done()
+	defer func() { done(r.d.Sent) }()
 	if r.d.Sent {
 		found, ok, err := l.cfg.CRM.FindLead(ctx, in.Origin)
 		if err != nil {
@@ -146,6 +149,52 @@ func (l *Log) known(ctx context.Context, n call.Number) (crm.EntityID, error) {
 		}
 	}
 	return crm.EntityID{}, nil
+}
+
+const (
+	claimHeld = time.Minute // longer than any request may be under way
+	claimWait = 5 * time.Second
+	claimPoll = 100 * time.Millisecond
+)
+
+// errClaimed says that another call is about what one wants to do.
+var errClaimed = errors.New("another call of the number is making it")
+
+// claim waits a while until no other call has a name. done gives it back; what
+// was asked under it and not answered keeps the others waiting, since it may
+// still arrive, but not the call itself, which looks for it.
+func (l *Log) claim(ctx context.Context, name, id string) (done func(unanswered bool), err error) {
+	holder := id + "#" + rand.Text()
+	poll := time.NewTicker(claimPoll)
+	defer poll.Stop()
+	for over := time.Now().Add(claimWait); ; {
+		switch ok, err := l.cfg.Store.Claim(ctx, name, holder, id, claimHeld); {
+		case err != nil:
+			return nil, &storeError{err}
+		case ok:
+			return func(unanswered bool) { l.release(ctx, name, holder, id, unanswered) }, nil
+		case time.Now().After(over):
+			return nil, errClaimed
+		}
+		select {
+		case <-poll.C:
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
+}
+
+// release gives a name back. Where it cannot, its time ends by itself.
+func (l *Log) release(ctx context.Context, name, holder, id string, unanswered bool) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushLimit)
+	defer cancel()
+	heir := ""
+	if unanswered {
+		heir = id
+	}
+	if err := l.cfg.Store.Release(ctx, name, holder, heir); err != nil {
+		l.log.DebugContext(ctx, "others wait in vain for a call", "call", id, "error", err)
+	}
 }
 
 // turns lets one at a time go for each name.

@@ -58,7 +58,6 @@ type Log struct {
 	log     *slog.Logger
 	now     func() time.Time
 	metrics *metrics
-	leading turns // by number: two calls of an unknown caller must not make two leads
 	working turns // by call: its job waits for what is told of it while it rings
 	ending
 	ringing

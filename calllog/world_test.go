@@ -43,6 +43,8 @@ type world struct {
 	policy func() calllog.Policy
 	sounds calllog.Recordings
 	hooks  map[int]crm.Webhook
+	clock  func() time.Time // the store's; nil: the real one
+	shared *store.Store     // of another world, where a second one cannot be opened
 
 	store *store.Store
 	log   *calllog.Log
@@ -117,8 +119,12 @@ func (w *world) start() {
 	w.t.Helper()
 	log := slog.New(slog.NewTextHandler(w.t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))
 	var err error
-	w.store, err = store.Open(w.t.Context(), w.dsn, store.Options{Logger: log, Queues: map[string]int{calllog.Queue: 4}, History: 100 * 365 * 24 * time.Hour})
-	must(w.t, err)
+	if w.store = w.shared; w.store == nil {
+		w.store, err = store.Open(w.t.Context(), w.dsn, store.Options{
+			Logger: log, Queues: map[string]int{calllog.Queue: 4}, History: 100 * 365 * 24 * time.Hour, Now: w.clock,
+		})
+		must(w.t, err)
+	}
 	client, err := crm.New(crm.Config{
 		Webhook: "http://portal.test/rest/1/secret/", Country: "RU", Transport: w.line, Rate: crm.Rate{PerSecond: 1e6, Burst: 1e6},
 		Voices: crm.Voices{Employees: w.hooks},
@@ -131,8 +137,23 @@ func (w *world) start() {
 	})
 	w.stop = sync.OnceFunc(func() {
 		client.Close()
-		must(w.t, w.store.Close())
+		if w.shared == nil {
+			must(w.t, w.store.Close())
+		}
 	})
+}
+
+// beside starts a second frontdesk on the same portal and database. On SQLite,
+// where there is one process, it is a second log in it.
+func (w *world) beside() *world {
+	w.t.Helper()
+	other := newWorld(w.t, w.dsn, w.portal)
+	other.clock, other.policy = w.clock, w.policy
+	if w.dsn[0] == 's' {
+		other.shared = w.store
+	}
+	other.start()
+	return other
 }
 
 // live starts the log and the store's jobs too.

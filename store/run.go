@@ -22,6 +22,7 @@ const (
 	sweepEvery  = time.Hour
 	stickyKept  = time.Hour          // after its end, for nodes that have not heard of it
 	goneKept    = 7 * 24 * time.Hour // that a card was deleted, the same
+	claimsKept  = 24 * time.Hour     // after their end: clocks need not agree
 	houseLimit  = 3 * time.Second    // of one look
 	clientIDLen = 8
 )
@@ -217,6 +218,7 @@ func (s *Store) sweep(ctx context.Context) bool {
 		"DELETE FROM sticky WHERE until < $1 AND changed < $1": now.Add(-stickyKept),
 		"DELETE FROM card_gone WHERE changed < $1":             now.Add(-goneKept),
 		"DELETE FROM job_once WHERE owed < $1":                 now.Add(-onceKept),
+		"DELETE FROM claims WHERE until < $1":                  now.Add(-claimsKept),
 	} {
 		if _, err := s.exec(ctx, "sweep", query, before.UnixMilli()); err != nil {
 			return false
