@@ -247,7 +247,7 @@ func (j *Joiner) takePBX(c *Call) {
 		j.improve(a, c)
 		return
 	}
-	if a, i := j.twin(c); a != nil {
+	if a, i, cost := j.twin(c, nil); cost < elsewhere {
 		first := a.hearsay()
 		a.Calls[i].put(c)
 		j.calls[c.key()] = a
@@ -358,7 +358,7 @@ func (j *Joiner) end(a *affair) {
 	case a.Own != nil:
 		j.hear(a)
 		j.settle(a)
-	case j.force(a):
+	case j.force(a), j.rejoin(a):
 	case a.hearsay() && !j.cfg.Busy(a.outside()): // the call is another's to tell
 		j.forget(a)
 	case j.cfg.Finer && a.unclear() && time.Since(a.ended()) < j.cfg.Patience.Finer:

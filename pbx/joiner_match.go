@@ -261,18 +261,45 @@ func (j *Joiner) join(own *affair, slot int, pbx *affair) {
 	j.complete(own)
 }
 
-// twin finds the call that another of the PBX's sources has told of already.
-func (j *Joiner) twin(c *Call) (*affair, int) {
-	var best *affair
-	at, least := 0, never
+// twin finds the call that another of the PBX's sources has told of already,
+// but for one. It costs never where there is none, and elsewhere or more where
+// the sources do not agree on where the call went: its own twin may yet come.
+func (j *Joiner) twin(c *Call, but *affair) (best *affair, at, least int) {
+	least = never
 	for _, a := range j.numbers[string(c.Direction)+"/"+c.outside().Digits()] {
 		for i := range a.Calls {
+			if a == but {
+				continue
+			}
 			if d := a.Calls[i].apart(c); d < least {
 				best, at, least = a, i, d
 			}
 		}
 	}
-	return best, at
+	return best, at, least
+}
+
+// rejoin takes a call that found no place for the one of which another source
+// has told otherwise; false where there is none.
+func (j *Joiner) rejoin(a *affair) bool {
+	var told []*Call
+	a.Calls[0].each(func(c *Call) { told = append(told, c) })
+	var twin *affair
+	at := 0
+	for i, c := range told {
+		t, k, _ := j.twin(c, a)
+		if t == nil || i > 0 && (t != twin || k != at) {
+			return false
+		}
+		twin, at = t, k
+	}
+	j.forget(a)
+	for _, c := range told {
+		twin.Calls[at].put(c)
+		j.calls[c.key()] = twin
+	}
+	j.improved(twin)
+	return true
 }
 
 // cheapest gives every row a column of its own so that the sum of the costs is
