@@ -17,7 +17,9 @@
 //
 // One gap cannot be closed. A call that the portal registered, of which
 // frontdesk did not hear and about which it could not ask within the portal's
-// half hour, is registered anew: the first registration stays live in the
-// portal, without an entry, until the portal forgets it. It is never finished,
-// so it never counts.
+// half hour, is registered anew: only the same registration, repeated, says the
+// id, without which nothing can be finished, and the statistics list what is
+// finished alone. So it is repeated every three minutes at least for that half
+// hour. The first registration stays live in the portal, without an entry, until
+// the portal forgets it. It is never finished, so it never counts.
 package calllog

@@ -31,6 +31,7 @@ func Steps() []string {
 type detail struct {
 	Since time.Time `json:"since,omitzero"` // when it was owed
 	Sent  bool      `json:"sent,omitempty"` // something was sent of which nobody knows whether it was done
+	At    time.Time `json:"at,omitzero"`    // when that was sent first
 
 	Entry  *Entry     `json:"entry,omitempty"` // register: as it was registered; finish
 	CallID string     `json:"call_id,omitempty"`
@@ -57,7 +58,9 @@ type row struct {
 }
 
 func newRow(id, step string, leg int, d detail, now time.Time) *row {
-	d.Since = now
+	if d.Since = now; d.Sent {
+		d.At = now
+	}
 	return &row{store.LedgerRow{Call: id, Entry: call.Entry{Step: step, Leg: leg, State: call.StepWaiting}}, d}
 }
 
@@ -218,7 +221,7 @@ func (rs rows) again(id, step string, leg int, d detail, now time.Time) *row {
 	if old == nil {
 		return newRow(id, step, leg, d, now)
 	}
-	d.Since, d.Sent, d.CallID, d.Made = old.d.Since, old.d.Sent, old.d.CallID, old.d.Made
+	d.Since, d.Sent, d.At, d.CallID, d.Made = old.d.Since, old.d.Sent, old.d.At, old.d.CallID, old.d.Made
 	if d.Since.IsZero() {
 		d.Since = now
 	}

@@ -182,7 +182,7 @@ func (j *job) judge(ctx context.Context, r *row, err error) {
 		r.State, r.Error, r.Next = call.StepFailed, clip(err), time.Time{}
 		j.l.log.ErrorContext(ctx, "a step of logging a call is given up", "call", j.id, "step", r.Step, "leg", r.Leg, "tries", r.Tries, "error", err)
 	default:
-		wait := max(crm.RetryAfter(err), backoff(r.Tries))
+		wait := max(crm.RetryAfter(err), j.backoff(r, now))
 		if j.wait == 0 || wait < j.wait {
 			j.wait = wait
 		}
@@ -200,6 +200,24 @@ var errNever = errors.New("nothing to be done")
 
 func hopeless(err error) bool {
 	return errors.Is(err, errNever) || errors.Is(err, fs.ErrNotExist) || crm.Refused(err)
+}
+
+// recalled is for how long the portal answers a registration that is repeated in
+// the same words with the id of the first.
+const recalled = 30 * time.Minute
+
+// backoff is how long a step waits. A call that may be registered is asked about
+// often while the portal still recalls it: it says nowhere else that it is.
+func (j *job) backoff(r *row, now time.Time) time.Duration {
+	reg := j.rows.get(StepRegister, r.Leg)
+	if r.Step != StepFinish || reg == nil {
+		return backoff(r.Tries)
+	}
+	wait := backoff(max(r.Tries, reg.Tries))
+	if reg.waits() && reg.d.Sent && now.Sub(reg.d.At) < recalled {
+		wait = min(wait, recalled/10)
+	}
+	return wait
 }
 
 // backoff is how long to wait after tries: two seconds, doubling to an hour.
@@ -235,7 +253,9 @@ func (j *job) save(ctx context.Context, r *row) error {
 // was there.
 func (j *job) attempt(ctx context.Context, r *row) (before bool, err error) {
 	before = r.d.Sent
-	r.Tries++
+	if r.Tries++; !before {
+		r.d.At = j.l.now()
+	}
 	r.d.Sent = true
 	return before, j.save(ctx, r)
 }
