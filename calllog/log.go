@@ -38,11 +38,13 @@ var ErrNotReady = errors.New("the recording is not ready")
 type Also func(ctx context.Context, tx *store.Tx, r call.Record) error
 
 // Config is what a Log needs. CRM may be nil: records are kept, and nothing is
-// logged. Recordings may be nil: none are attached.
+// logged. Recordings may be nil: none are attached. Unsaved is a folder for
+// records that the database does not take before the end.
 type Config struct {
 	Store      *store.Store
 	CRM        *crm.Client
 	Recordings Recordings
+	Unsaved    string        // empty: such records are lost
 	Policy     func() Policy // as it is now; it must not block
 	Also       Also          // nil: nothing else is written with a final record
 	Logger     *slog.Logger
@@ -169,10 +171,11 @@ func (n *ending) count() int {
 }
 
 // Run writes records, tells the CRM of calls that ring, and finds what was
-// forgotten, until ctx ends; then it writes what is left.
+// forgotten, until ctx ends; then it writes what is left, and Close the rest.
 func (l *Log) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	wg.Go(func() { l.write(ctx) })
+	wg.Go(func() { l.recall(ctx) })
 	wg.Go(func() { l.look(ctx) })
 	if l.cfg.CRM != nil {
 		for _, q := range l.queues {
@@ -214,9 +217,7 @@ func (l *Log) write(ctx context.Context) {
 	}
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushLimit)
 	defer cancel()
-	if err := l.flush(last); err != nil {
-		l.log.ErrorContext(ctx, "records of calls were not written before the end", "left", l.ending.count(), "error", err)
-	}
+	_ = l.flush(last) // Close tells what is left
 }
 
 // flush writes what waits, up to the first failure.

@@ -46,6 +46,8 @@ type world struct {
 	clock  func() time.Time // the store's; nil: the real one
 	shared *store.Store     // of another world, where a second one cannot be opened
 
+	unsaved string
+
 	store *store.Store
 	log   *calllog.Log
 	stop  func()
@@ -132,7 +134,7 @@ func (w *world) start() {
 	must(w.t, err)
 	began := time.Now()
 	w.log = calllog.New(calllog.Config{
-		Store: w.store, CRM: client, Policy: w.policy, Recordings: w.sounds, Logger: log,
+		Store: w.store, CRM: client, Policy: w.policy, Recordings: w.sounds, Unsaved: w.unsaved, Logger: log,
 		Now: func() time.Time { return monday.Add(time.Since(began)) }, // the day of the calls
 	})
 	w.stop = sync.OnceFunc(func() {

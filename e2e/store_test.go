@@ -119,3 +119,26 @@ func (s *server) other() string {
 	s.must(os.WriteFile(file, []byte(moved), 0o600))
 	return file
 }
+
+// TestEndsBeforeTheStore ends frontdesk before its database could be opened: the
+// record of a call waits in a file for the next start.
+func TestEndsBeforeTheStore(t *testing.T) {
+	t.Parallel()
+	for name, make := range gone {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			missing, back := make(t)
+			s := start(t, staffed(missing)...)
+			trunk := newTrunkPhone(s, ".11")
+			rec := s.redirects(trunk, callerUnknown, did, redirected("800", call.OutcomeUnknown, false, ""))
+			s.stop()
+			s.must(back())
+			s.revive()
+			waitFor(t, "the record of the call before, and its file to be gone", func() bool {
+				kept, err := filepath.Glob(filepath.Join(s.dir, "recordings", "unsaved-*"))
+				s.must(err)
+				return s.record(rec.ID).ID == rec.ID && len(kept) == 0
+			})
+		})
+	}
+}

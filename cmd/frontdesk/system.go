@@ -272,7 +272,7 @@ func (s *system) Run(ctx context.Context) error {
 		late := time.AfterFunc(warmUp, s.warm)
 		defer late.Stop()
 	}
-	return errors.Join(g.Wait(), s.prompts.Close(), s.state.store.Close())
+	return errors.Join(g.Wait(), s.prompts.Close(), s.calls.Close(), s.state.store.Close())
 }
 
 // warmUp is how long /readyz waits for the first greetings. Calls are taken
