@@ -29,9 +29,10 @@ func Steps() []string {
 
 // detail is what a step remembers.
 type detail struct {
-	Since time.Time `json:"since,omitzero"` // when it was owed
-	Sent  bool      `json:"sent,omitempty"` // something was sent of which nobody knows whether it was done
-	At    time.Time `json:"at,omitzero"`    // when that was sent first
+	Since time.Time `json:"since,omitzero"`  // when it was owed
+	Sent  bool      `json:"sent,omitempty"`  // something was sent of which nobody knows whether it was done
+	At    time.Time `json:"at,omitzero"`     // when that was sent first
+	Asked int       `json:"asked,omitempty"` // how often something was sent; a try may come to nothing before that
 
 	Entry  *Entry     `json:"entry,omitempty"` // register: as it was registered; finish
 	CallID string     `json:"call_id,omitempty"`
@@ -221,7 +222,7 @@ func (rs rows) again(id, step string, leg int, d detail, now time.Time) *row {
 	if old == nil {
 		return newRow(id, step, leg, d, now)
 	}
-	d.Since, d.Sent, d.At, d.CallID, d.Made = old.d.Since, old.d.Sent, old.d.At, old.d.CallID, old.d.Made
+	d.Since, d.Sent, d.At, d.Asked, d.CallID, d.Made = old.d.Since, old.d.Sent, old.d.At, old.d.Asked, old.d.CallID, old.d.Made
 	if d.Since.IsZero() {
 		d.Since = now
 	}

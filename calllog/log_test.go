@@ -209,46 +209,6 @@ func TestFinerAccount(t *testing.T) {
 	})
 }
 
-// TestPortalDown has calls end while the portal is down: all arrive later, once
-// and with their real times.
-func TestPortalDown(t *testing.T) {
-	storetest.OnBoth(t, func(t *testing.T, dsn string) {
-		w := newWorld(t, dsn, newPortal(crmtest.Options{}))
-		w.line.set(func(int, string) fate { return refused })
-		w.live()
-		ids := []string{"a", "b", "c"}
-		for i, id := range ids {
-			w.log.Ringing(incoming(id))
-			w.log.Ended(incoming(id, answered(talk("201", 10, 10+i))))
-		}
-		eventually(t, "all are tried", func() bool {
-			for _, id := range ids {
-				r, _, err := w.store.Record(t.Context(), id)
-				if err != nil || len(r.Ledger) < 3 || r.Ledger[1].Tries == 0 && r.Ledger[0].Tries == 0 && r.Ledger[1].Error == "" {
-					return false
-				}
-			}
-			return true
-		})
-		w.stop()
-		w.live() // a restart in between
-		w.line.set(nil)
-		for _, id := range ids {
-			_, err := w.log.Retry(t.Context(), id, "")
-			must(t, err)
-		}
-		for _, id := range ids {
-			w.done(id)
-		}
-		if entries, live := w.entries(); live != 0 || len(entries) != len(ids) {
-			t.Errorf("%d live, finished %q", live, entries)
-		}
-		if leads := w.leads(); len(leads) != 1 {
-			t.Errorf("leads %q", leads)
-		}
-	})
-}
-
 // TestReconcile finds calls whose jobs are gone.
 func TestReconcile(t *testing.T) {
 	storetest.OnBoth(t, func(t *testing.T, dsn string) {

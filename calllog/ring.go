@@ -200,7 +200,7 @@ func (l *Log) begin(ctx context.Context, r call.Record, policy Policy) (card, er
 // leadNow makes the lead of a call that rings.
 func (l *Log) leadNow(ctx context.Context, r *row) error {
 	err := l.newLead(ctx, r, func() (bool, error) {
-		r.Tries++
+		r.Tries, r.d.Asked = r.Tries+1, r.d.Asked+1
 		r.d.Sent = true
 		return false, l.note(ctx, r)
 	})

@@ -159,7 +159,7 @@ func (j *job) vanished(ctx context.Context, fin, reg *row, sent bool, cause erro
 	if err != nil || found {
 		return err
 	}
-	if sent && fin.Tries < lookAgain {
+	if sent && fin.d.Asked < lookAgain {
 		return retryError{cause} // the statistics may come late
 	}
 	fin.d.Sent = false
@@ -282,7 +282,6 @@ func (j *job) attach(ctx context.Context, r *row) error {
 	}
 	sound, err := j.l.cfg.Recordings.Open(ctx, j.id, *r.d.Talk)
 	if err != nil {
-		r.Tries++
 		return err
 	}
 	before, err := j.attempt(ctx, r)

@@ -114,7 +114,7 @@ func (j *job) steps(ctx context.Context) error {
 	if err := j.do(ctx, lead, j.makeLead); err != nil {
 		return err
 	}
-	if lead != nil && lead.waits() && lead.d.ID == 0 && lead.Tries <= leadFirst {
+	if lead != nil && lead.waits() && lead.d.ID == 0 && lead.d.Asked <= leadFirst {
 		return nil // the entries would belong to nobody
 	}
 	for leg := range j.rows.legs() {
@@ -146,7 +146,7 @@ func (j *job) pair(ctx context.Context, leg int) error {
 	return j.save(ctx, reg)
 }
 
-// leadFirst is how often a lead is tried before the entries go without it.
+// leadFirst is how often a lead is asked for before the entries go without it.
 const leadFirst = 3
 
 // do does one step that waits and notes what became of it.
@@ -154,6 +154,7 @@ func (j *job) do(ctx context.Context, r *row, step func(context.Context, *row) e
 	if r == nil || !r.waits() {
 		return nil
 	}
+	tries := r.Tries
 	r.Error = ""
 	err := step(ctx, r)
 	var ours *storeError
@@ -162,6 +163,9 @@ func (j *job) do(ctx context.Context, r *row, step func(context.Context, *row) e
 	}
 	if ctx.Err() != nil && err != nil {
 		return context.Cause(ctx) // the process ends, or the job's time is over
+	}
+	if err != nil && !errors.Is(err, errUnfinished) {
+		r.Tries = tries + 1 // also where it did not come to a request
 	}
 	j.judge(ctx, r, err)
 	return j.save(ctx, r)
@@ -253,9 +257,10 @@ func (j *job) save(ctx context.Context, r *row) error {
 // was there.
 func (j *job) attempt(ctx context.Context, r *row) (before bool, err error) {
 	before = r.d.Sent
-	if r.Tries++; !before {
+	if !before {
 		r.d.At = j.l.now()
 	}
+	r.Tries, r.d.Asked = r.Tries+1, r.d.Asked+1
 	r.d.Sent = true
 	return before, j.save(ctx, r)
 }
