@@ -193,6 +193,10 @@ func (l *Log) begin(ctx context.Context, r call.Record, policy Policy) (card, er
 	if !policy.Log || e.Owner.Employee == 0 {
 		return card{}, failed
 	}
+	if failed != nil && !hopeless(failed) { // the entry would belong to nobody: the end of the call has both
+		rows[0].Tries, rows[0].d.Sent = 0, false
+		return card{}, errors.Join(failed, l.note(ctx, rows[0]))
+	}
 	live, err := l.registerNow(ctx, r.ID, e, policy)
 	return live, errors.Join(failed, err)
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"frontdesk/call"
 	"frontdesk/crm/crmtest"
 	"frontdesk/store/storetest"
 )
@@ -54,6 +55,31 @@ func TestEndsWhileItIsRegistered(t *testing.T) {
 		want := []string{"a-0 type 2 of +79161234567 line carrier: 200 40s by 65"}
 		if entries, live := w.entries(); live != 0 || !cmp.Equal(entries, want) {
 			t.Errorf("%d live, finished %q", live, entries)
+		}
+	})
+}
+
+// TestRingsWithoutItsLead has the lead of an unknown caller fail while the call
+// rings: the call is not registered for nobody, but at its end with the lead.
+func TestRingsWithoutItsLead(t *testing.T) {
+	storetest.OnBoth(t, func(t *testing.T, dsn string) {
+		w := newWorld(t, dsn, newPortal(crmtest.Options{}))
+		w.line.set(func(_ int, method string) fate {
+			if method == "crm.lead.add" {
+				return refused
+			}
+			return arrives
+		})
+		w.start()
+		w.log.During(t.Context(), incoming("a"))
+		if calls := w.portal.Calls(); len(calls) != 0 {
+			t.Errorf("registered without a lead: %+v", calls)
+		}
+		w.line.set(nil)
+		must(t, w.log.Settle(t.Context(), incoming("a", answered(talk("205", 10, 40)))))
+		must(t, w.log.Work(t.Context(), "a"))
+		if calls := w.portal.Calls(); len(calls) != 1 || calls[0].Entity != call.KindLead || calls[0].Activity == 0 || calls[0].FinishedBy != 65 {
+			t.Errorf("calls %+v", calls)
 		}
 	})
 }
