@@ -568,15 +568,16 @@ func waitLong(t *testing.T, what string, most time.Duration, ok func() bool) {
 	}
 }
 
-// poll asks until ok, and reports false where that takes too long.
+// poll asks until ok, and reports false where that takes too long. It asks more
+// and more seldom: a server that is asked all the time gets nothing done.
 func poll(most time.Duration, ok func() bool) bool {
+	const often, seldom = 20 * time.Millisecond, 250 * time.Millisecond
 	ctx, cancel := context.WithTimeout(context.Background(), most) // a Cleanup may wait too
 	defer cancel()
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
+	began := time.Now()
 	for !ok() {
 		select {
-		case <-tick.C:
+		case <-time.After(min(max(time.Since(began)/10, often), seldom)):
 		case <-ctx.Done():
 			return false
 		}
