@@ -44,8 +44,9 @@ func logging(more ...option) []option {
 		section("crm", `{placeholder: `+fmt.Sprint(fake)+`, leads: {create: true, never_for: ["`+neverLead+`"]}, mirror: {enabled: false},`+
 			` bitrix24: {webhook: "{{.Webhook}}", rate: {per_second: 1000, burst: 10000}}}`),
 		section("calllog", `{enabled: true, tasks: true}`),
-		section("recordings", `{mode: upload, announce: "", dir: "{{.Dir}}/recordings"}`),
+		section("recordings", `{mode: upload, stereo: true, announce: "", dir: "{{.Dir}}/recordings"}`),
 		section("sticky", `{time: 0s}`),
+		number("203", pbxtest.Behaviour{Mute: true, Then: pbxtest.Then{HangUp: talkFor}}),
 		number("204", rings(pbxtest.Then{Move: &pbxtest.Move{To: "205", After: talkFor}})),
 		number("205", rings(pbxtest.Then{})), number("206", rings(pbxtest.Then{Code: 603})),
 		number("208", rings(pbxtest.Then{NoAnswer: true, Forward: pbxtest.Mailbox})),
@@ -54,7 +55,7 @@ func logging(more ...option) []option {
 		number("802", pbxtest.Behaviour{Menu: &pbxtest.Menu{Keys: map[string]string{"1": "205"}}}),
 	)
 	rules := []string{`{name: support, did: "` + did + `", default: "800"}`}
-	for _, ext := range []string{"204", "205", "206", "207", "208", "800", "801", "802"} {
+	for _, ext := range []string{"203", "204", "205", "206", "207", "208", "800", "801", "802"} {
 		rules = append(rules, fmt.Sprintf(`{name: %q, did: %q, default: %q}`, "to "+ext, direct(ext), ext))
 	}
 	for _, a := range agents {
@@ -77,7 +78,7 @@ func startDesk(t *testing.T, options ...option) *desk {
 	here := s.pbx.State()
 	here.AddOutboundRule(pbxtest.Rule{Name: "outside", Prefix: "9", Trunk: "10000", Strip: 1})
 	s.pbx.SetTrunk("10000", s.sip)
-	for _, ext := range []string{"204", "205"} { // frontdesk itself records these
+	for _, ext := range []string{"203", "204", "205"} { // frontdesk itself records these
 		s.must(here.Change("Users", ext, pbxtest.Row{"RecordCalls": false}))
 	}
 	return &desk{s, newTrunkPhone(s, ".13")}
@@ -126,14 +127,25 @@ func (d *desk) hears(c *siptest.Call, ext string, more time.Duration) {
 // gives its record with the ledger.
 func (d *desk) logged(callID string) (rec call.Record) {
 	d.t.Helper()
-	id := d.recordOf(callID).ID
-	if !poll(patient, func() bool { rec = d.record(id); return finished(rec) }) {
-		d.t.Fatalf("after %v the ledger is %+v", patient, rec.Ledger)
-	}
+	rec = d.settled(d.recordOf(callID).ID)
 	for _, e := range rec.Ledger {
 		if e.State != call.StepDone {
 			d.t.Errorf("step %s of leg %d is %s: %s", e.Step, e.Leg, e.State, e.Error)
 		}
+	}
+	return rec
+}
+
+// owed is how long something may wait: for a database to miss a job whose
+// process has died, or for a disk that many tests write to.
+const owed = 3 * time.Minute
+
+// settled waits until nothing waits that is owed for a call, and gives its
+// record with the ledger.
+func (d *desk) settled(id string) (rec call.Record) {
+	d.t.Helper()
+	if !poll(owed, func() bool { rec = d.record(id); return finished(rec) }) {
+		d.t.Fatalf("after %v the ledger of %s is %+v", owed, id, rec.Ledger)
 	}
 	return rec
 }
@@ -189,6 +201,10 @@ type entry struct {
 	line   string // bridging if empty
 }
 
+// finer is by how many seconds a finer account of a call, which comes once its
+// entry is there, may differ from it.
+const finer = 1
+
 // has compares the entries of a call, and that each of them is finished once
 // and began when the call did.
 func (d *desk) has(rec call.Record, want ...entry) []crmtest.Call {
@@ -205,11 +221,11 @@ func (d *desk) has(rec call.Record, want ...entry) []crmtest.Call {
 		seconds := 0
 		if w.talk {
 			seconds = rec.Talks[i].Seconds
-			if seconds < 1 || seconds > 10 {
+			if seconds < 1 || seconds > 30 {
 				d.t.Errorf("talk %d of %d s", i, seconds)
 			}
 		}
-		if !g.Finished || g.Type != w.kind || g.Status != w.status || g.FinishedBy != w.owner || g.Duration != seconds || g.Line != w.line || len(g.Shown) != 0 {
+		if !g.Finished || g.Type != w.kind || g.Status != w.status || g.FinishedBy != w.owner || max(g.Duration-seconds, seconds-g.Duration) > finer || g.Line != w.line || len(g.Shown) != 0 {
 			d.t.Errorf("entry %d is finished %t, type %d, %s by %d, %d s on line %q, its card shown to %v, want %+v and %d s",
 				i, g.Finished, g.Type, g.Status, g.FinishedBy, g.Duration, g.Line, g.Shown, w, seconds)
 		}
@@ -389,8 +405,9 @@ func TestCallLog(t *testing.T) {
 	for name, options := range stores {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			cases := logCases()
-			d := startDesk(t, options(t)...)
+			cases := append(logCases(), brittleTapes()...)
+			encoder, died := mortalEncoder(t)
+			d := startDesk(t, append(options(t), encoder)...)
 			number := func(i int) string { return client(1100 + i) }
 			outgoing := slices.IndexFunc(cases, func(c logCase) bool { return c.name == "35_outgoing" })
 			d.outward(number(outgoing))
@@ -406,7 +423,12 @@ func TestCallLog(t *testing.T) {
 			})
 			d.counts(entries, tapes, misses)
 			d.deliveredTapes()
+			d.wholeTapes()
+			if !died() {
+				t.Error("no encoder was killed")
+			}
 			d.idle()
+			d.expires()
 		})
 	}
 }
@@ -431,16 +453,19 @@ func (d *desk) counts(entries, tapes, misses int) {
 		attached += c.Attached
 	}
 	for what, n := range map[string][2]int{
-		"entries":                     {len(d.portal.Calls()), entries},
-		"recordings":                  {attached, tapes},
-		"files":                       {len(d.portal.Files()), tapes},
-		"tasks":                       {len(d.portal.Tasks()), misses},
-		"requests to register a call": {d.requests("telephony.externalcall.register"), entries},
-		"requests to finish a call":   {d.requests("telephony.externalcall.finish"), entries},
+		"entries":                   {len(d.portal.Calls()), entries},
+		"recordings":                {attached, tapes},
+		"files":                     {len(d.portal.Files()), tapes},
+		"tasks":                     {len(d.portal.Tasks()), misses},
+		"requests to finish a call": {d.requests("telephony.externalcall.finish"), entries},
 	} {
 		if n[0] != n[1] {
 			d.t.Errorf("there are %d %s, want %d", n[0], what, n[1])
 		}
+	}
+	unheard := max(d.metrics(`frontdesk_calllog_ringing_total{result="failed"}`), 0) // of which no answer came, or was kept, in time
+	if n := d.requests("telephony.externalcall.register"); n < entries || n > entries+int(unheard) {
+		d.t.Errorf("there are %d requests to register a call, want %d, and of %v perhaps another", n, entries, unheard)
 	}
 }
 
@@ -448,7 +473,7 @@ func (d *desk) counts(entries, tapes, misses int) {
 // machines, which nobody wants, stay until they expire.
 func (d *desk) deliveredTapes() {
 	d.t.Helper()
-	if !poll(patient, func() bool {
+	if !poll(owed, func() bool {
 		for _, name := range d.tapes() {
 			id, _, _ := strings.Cut(name, "-")
 			if strings.HasSuffix(name, ".mp3") || len(d.record(id).Talks) > 0 {

@@ -7,7 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"frontdesk/call"
 	"frontdesk/crm/crmtest"
 	"frontdesk/pbx/pbxtest"
 )
@@ -39,7 +38,7 @@ func TestKilledWhileLogging(t *testing.T) {
 			}
 			ringing := d.killedWhileItRings(client(1210))
 			for i, id := range ids {
-				rec := d.outlived(id)
+				rec := d.settled(id)
 				if len(rec.Talks) != 1 {
 					t.Fatalf("after %+v the record is %+v, the ledger %+v", points[i], rec, rec.Ledger)
 				}
@@ -47,7 +46,7 @@ func TestKilledWhileLogging(t *testing.T) {
 				d.sounds(e[0], rec.Talks[0], coarse, clientTone, pbxtest.ToneOf("205"))
 				d.hasLeads(client(1200+i), owned(fake, vera))
 			}
-			d.has(d.outlived(ringing), missedBy(fake))
+			d.has(d.settled(ringing), missedBy(fake))
 			d.hasLeads(client(1210), owned(fake))
 			attached, files := 0, d.portal.Files()
 			for _, c := range d.portal.Calls() {
@@ -96,14 +95,4 @@ func (d *desk) killedWhileItRings(from string) (id string) {
 	d.kill()
 	d.revive()
 	return id
-}
-
-// outlived waits, for as long as a database takes to miss a job whose process
-// has died, until all is done for a call.
-func (d *desk) outlived(id string) (rec call.Record) {
-	d.t.Helper()
-	if !poll(3*time.Minute, func() bool { rec = d.record(id); return finished(rec) }) {
-		d.t.Fatalf("the ledger of %s is %+v", id, rec.Ledger)
-	}
-	return rec
 }

@@ -16,6 +16,7 @@ type Behaviour struct {
 	Then               // what it does in place of talking
 
 	Early bool // sends 183 and its tone before the answer, in place of 180
+	Mute  bool // sends nothing once answered
 	Late  bool // after the answer it offers anew by a re-INVITE without a description
 
 	Poll *Poll // the number is a queue or a ring group

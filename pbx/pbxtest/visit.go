@@ -162,6 +162,9 @@ func (v *visit) answer(ctx context.Context) error {
 
 // talk is what a number does with a caller whom it has answered.
 func (v *visit) talk(ctx context.Context, number string, b Behaviour) error {
+	if b.Mute {
+		b.Tone = 0
+	}
 	if err := v.c.Tone(ctx, b.Tone); err != nil {
 		return err
 	}
