@@ -89,9 +89,10 @@ func TestRecord(t *testing.T) {
 	go func() { relayed <- e.Relay(ctx, a, b) }()
 	r := record(t, e, a, b)
 	const talk = 1500 * time.Millisecond
+	const low, high = 450.0, 900.0 // whole waves in 20 ms: a frame that a busy machine leaves out moves no phase
 	spoken := make(chan error, 2)
-	go func() { spoken <- caller.Play(ctx, media.NewClip(media.Tone(440, talk))) }()
-	go func() { spoken <- callee.Play(ctx, media.NewClip(media.Tone(880, talk))) }()
+	go func() { spoken <- caller.Play(ctx, media.NewClip(media.Tone(low, talk))) }()
+	go func() { spoken <- callee.Play(ctx, media.NewClip(media.Tone(high, talk))) }()
 	for range 2 {
 		if err := <-spoken; err != nil {
 			t.Fatal(err)
@@ -113,8 +114,8 @@ func TestRecord(t *testing.T) {
 	for i, c := range []struct {
 		pcm         []int16
 		freq, other float64
-	}{{left, 440, 880}, {right, 880, 440}} {
-		part := c.pcm[middle-2000 : middle+2000] // a busy machine leaves frames out of it, which blurs its tone
+	}{{left, low, high}, {right, high, low}} {
+		part := c.pcm[middle-2000 : middle+2000]
 		if d, o := media.Dominant(part, c.freq), media.Dominant(part, c.other); d < 0.7 || o > 0.1 {
 			t.Errorf("channel %d: %.2f of its energy at %.0f Hz, %.2f at %.0f Hz", i, d, c.freq, o, c.other)
 		}
