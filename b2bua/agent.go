@@ -51,7 +51,8 @@ type Observer interface {
 	// Ringing: the call goes to the record's target. It comes again where another
 	// one is rung.
 	Ringing(r call.Record)
-	// Answered: ext talks with the caller.
+	// Answered: ext talks with the caller. It comes again where another one does,
+	// or where the one before goes on.
 	Answered(id string, ext call.Extension)
 }
 
@@ -113,6 +114,8 @@ type PBX struct {
 	Ring     time.Duration // no answer after this: the rule's default
 	Failover time.Duration // silence of a node for this long: the next one
 	Numbers  func() call.Numbers
+
+	ReferOutside bool // a REFER of the PBX may lead to a number outside, by the trunks with a Target
 
 	// The extensions that take no calls now, and why; may be nil. What it gives
 	// must not change any more.

@@ -13,13 +13,14 @@ import (
 // maxHops bounds the redirections of the PBX followed for one call.
 const maxHops = 5
 
-// place is where a second leg goes.
+// place is where a second leg goes, and how.
 type place struct {
 	peer        string // node or trunk, for the record
-	uri         string // Request-URI
-	to          string // user and host of the To header
+	inside      bool   // to the PBX
+	uri         string // Request-URI, and what the To header says
 	ext         call.Extension
 	credentials *sip.Credentials
+	way
 }
 
 // bridge calls the target on the PBX, then, where it does not answer, is busy
@@ -39,7 +40,7 @@ func (c *conversation) bridge(ctx context.Context) int {
 			ring = 0 // nobody comes after: let it ring
 		}
 		var leg *secondLeg
-		if leg, code = c.reach(ctx, ext, ring); leg != nil {
+		if leg, code = c.reach(ctx, ext, ring, c.usual()); leg != nil {
 			c.record.handed(call.TransferBridge, leg.place.ext)
 			return c.join(ctx, leg)
 		}
@@ -55,7 +56,7 @@ func (c *conversation) bridge(ctx context.Context) int {
 // reach rings one extension: node after node while they are silent or broken,
 // and wherever the PBX redirects. It returns the leg that answered, or the
 // final status.
-func (c *conversation) reach(ctx context.Context, ext call.Extension, ring time.Duration) (*secondLeg, int) {
+func (c *conversation) reach(ctx context.Context, ext call.Extension, ring time.Duration, w way) (*secondLeg, int) {
 	if ring > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeoutCause(ctx, ring, errNoAnswer)
@@ -64,7 +65,7 @@ func (c *conversation) reach(ctx context.Context, ext call.Extension, ring time.
 	code := 503
 	for hop := 0; hop <= maxHops; hop++ {
 		c.rings(ext)
-		leg, res := c.anyNode(ctx, ext)
+		leg, res := c.anyNode(ctx, ext, w)
 		if leg != nil {
 			return leg, 0
 		}
@@ -84,10 +85,12 @@ func (c *conversation) reach(ctx context.Context, ext call.Extension, ring time.
 // anyNode tries the PBX's nodes in order until one gives a word that counts.
 // Where none does it is 503, whatever each of them said or did not say: a 408
 // would have the carrier think that nobody answered.
-func (c *conversation) anyNode(ctx context.Context, ext call.Extension) (*secondLeg, *sip.Response) {
-	for _, node := range c.set.PBX.Nodes.Order() {
-		uri := targetURI(node, string(ext))
-		leg, res := c.attempt(ctx, place{peer: node, uri: uri, to: uri, ext: ext})
+func (c *conversation) anyNode(ctx context.Context, ext call.Extension, w way) (*secondLeg, *sip.Response) {
+	if w.nodes == nil {
+		w.nodes = c.set.PBX.Nodes.Order()
+	}
+	for _, node := range w.nodes {
+		leg, res := c.attempt(ctx, place{peer: node, inside: true, uri: targetURI(node, string(ext)), ext: ext, way: w})
 		if leg != nil || ctx.Err() != nil || !brokenNode(res.Code) {
 			return leg, res
 		}
@@ -113,7 +116,7 @@ func (c *conversation) followed(res *sip.Response) (call.Extension, bool) {
 			continue
 		}
 		ext := call.Extension(user)
-		if c.facts.Numbers.Has(ext) {
+		if c.numbers().Has(ext) {
 			return ext, true
 		}
 		for _, node := range c.set.PBX.Nodes.Order() {
@@ -130,26 +133,23 @@ func isNumber(s string) bool {
 	return s != "" && len(s) <= 16 && strings.Trim(s, "0123456789*#") == ""
 }
 
+// numbers are those that exist on the PBX now.
+func (c *conversation) numbers() call.Numbers {
+	if c.set.PBX.Numbers == nil {
+		return call.Numbers{}
+	}
+	return c.set.PBX.Numbers()
+}
+
 // join connects the leg that answered with the caller, until either hangs up.
 func (c *conversation) join(ctx context.Context, leg *secondLeg) int {
-	defer c.release(leg)
 	if err := c.answerFor(ctx, leg); err != nil {
 		c.log.Info("the caller was gone when the call was answered", "error", err)
 		c.hangUp(ctx, leg.out.Leg, "")
+		c.release(leg)
 		return 0
 	}
-	from := time.Now()
-	if o := c.agent.Observer; o != nil && !c.invite.Peer.PBX {
-		o.Answered(c.in.ID(), leg.place.ext)
-	}
-	kept := c.tape(ctx, leg)
-	reason := c.talk(ctx, leg)
-	ext := leg.place.ext
-	if c.invite.Peer.PBX { // then it is the caller who sits at an extension
-		ext = call.Extension(c.facts.Caller)
-	}
-	c.record.talked(ext, c.employeeAt(ext), from, kept)
-	c.log.Info("talk over", "target", leg.place.ext, "seconds", time.Since(from).Seconds(), "ended_by", reason)
+	c.meet(ctx, leg)
 	return 0
 }
 
@@ -163,57 +163,42 @@ func (c *conversation) employeeAt(ext call.Extension) int {
 	return 0
 }
 
-// talk relays until somebody hangs up, and says who.
-func (c *conversation) talk(ctx context.Context, leg *secondLeg) (endedBy string) {
-	forward, stop := context.WithCancel(ctx)
-	done := make(chan struct{}, 2)
-	caller := c.callerSide()
-	callee := leg.side()
-	go func() { c.forward(forward, caller, callee); done <- struct{}{} }()
-	go func() { c.forward(forward, callee, caller); done <- struct{}{} }()
-	defer func() { stop(); <-done; <-done }()
-
-	select {
-	case <-ctx.Done():
-		c.hangUp(ctx, leg.out.Leg, causeText(ctx))
-		return "caller"
-	case <-leg.out.Done():
-		c.hangUp(ctx, c.in.Leg, "")
-		return "callee"
-	case err := <-leg.relayed:
-		c.record.note("media: " + err.Error())
-		c.hangUp(ctx, leg.out.Leg, "")
-		c.hangUp(ctx, c.in.Leg, "")
-		return "silence"
-	}
-}
-
 // outgoing bridges a call of the PBX to the carrier, the other way round.
 // Without a trunk the answer is 503, upon which 3CX tries its next route.
 func (c *conversation) outgoing(ctx context.Context) {
+	leg, code := c.outward(ctx, c.invite.RequestURI.User, c.usual())
+	switch {
+	case leg != nil:
+		c.record.handed(call.TransferBridge, leg.place.ext)
+		c.join(ctx, leg)
+	case ctx.Err() == nil:
+		c.reject(code, "")
+	}
+}
+
+// outward calls a number outside by the trunks that take calls, one after the
+// other while they are broken. It returns the leg that answered, or the final
+// status.
+func (c *conversation) outward(ctx context.Context, number string, w way) (*secondLeg, int) {
 	code := 503
 	for _, name := range trunkNames(c.set.Trunks) {
 		t := c.set.Trunks[name]
 		if t.Target == "" {
 			continue
 		}
-		c.record.outgoing(name)
-		c.prepareTape(ctx)
-		dialled := c.invite.RequestURI.User
+		if c.invite.Peer.PBX {
+			c.record.outgoing(name)
+			c.prepareTape(ctx)
+		}
 		leg, res := c.attempt(ctx, place{
-			peer: name, uri: targetURI(t.Target, dialled), to: targetURI(t.Target, dialled),
-			ext: call.Extension(dialled), credentials: t.Credentials,
+			peer: name, uri: targetURI(t.Target, number), ext: call.Extension(number), credentials: t.Credentials, way: w,
 		})
 		if leg != nil {
-			c.record.handed(call.TransferBridge, leg.place.ext)
-			c.join(ctx, leg)
-			return
+			return leg, 0
 		}
 		if code = res.Code; ctx.Err() != nil || !brokenNode(code) {
 			break
 		}
 	}
-	if ctx.Err() == nil {
-		c.reject(code, "")
-	}
+	return nil, code
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"frontdesk/call"
 	"frontdesk/media"
 	"frontdesk/media/sdp"
 	"frontdesk/sip"
@@ -12,17 +13,22 @@ import (
 
 // side is one leg of a bridged call while it is talked over.
 type side struct {
+	name    string // for the log
 	leg     *sip.Leg
 	session *media.Session
 	options media.Options
+	placed  *secondLeg     // nil: the caller's own leg
+	ext     call.Extension // who sits there, on the PBX's side
+
+	refers chan<- *sip.Request // takes the REFERs of who may hand the client on; nil: this one may not
 }
 
 func (c *conversation) callerSide() side {
-	return side{leg: c.in.Leg, session: c.voice.session, options: media.Options{NAT: c.trunk.NAT}}
+	return side{name: "caller", leg: c.in.Leg, session: c.voice.session, options: media.Options{NAT: c.trunk.NAT}}
 }
 
 func (l *secondLeg) side() side {
-	return side{leg: l.out.Leg, session: l.session}
+	return side{name: "callee", leg: l.out.Leg, session: l.session, placed: l}
 }
 
 // forward passes the requests of one side to the other until ctx ends. Each
@@ -52,7 +58,7 @@ func (c *conversation) pass(ctx context.Context, r *sip.Request, from, to side) 
 		}
 		return c.passOffer(ctx, r, from, to)
 	case "REFER":
-		return r.Respond(403)
+		return refer(ctx, r, from)
 	case "NOTIFY":
 		return r.Respond(481)
 	}
@@ -61,6 +67,20 @@ func (c *conversation) pass(ctx context.Context, r *sip.Request, from, to side) 
 		return errors.Join(err, r.Respond(503))
 	}
 	return r.RespondBody(res.Code, res.ContentType, res.Body)
+}
+
+// refer has the call's own goroutine see to a REFER of the PBX. A carrier must
+// not choose where a call goes.
+func refer(ctx context.Context, r *sip.Request, from side) error {
+	if from.refers == nil {
+		return r.Respond(403)
+	}
+	select {
+	case from.refers <- r:
+		return nil
+	case <-ctx.Done(): // handed on, or over
+		return r.Respond(491)
+	}
 }
 
 // passOffer takes one side's new offer to the other and its answer back: hold,

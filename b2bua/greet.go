@@ -16,9 +16,8 @@ import (
 // kept to the call's end.
 type voice struct {
 	session  *media.Session
-	body     []byte    // our description as the caller has it, in 183 and 200 alike
-	media    sdp.Media // as agreed
-	agreed   bool      // the caller has an answer of ours, or we have one of theirs
+	body     []byte // our description as the caller has it, in 183 and 200 alike
+	agreed   bool   // the caller has an answer of ours, or we have one of theirs
 	answered bool
 }
 
@@ -144,7 +143,7 @@ func (c *conversation) startVoice(m sdp.Media) error {
 	if err := c.voice.session.Start(m, media.Options{NAT: c.trunk.NAT}); err != nil {
 		return err
 	}
-	c.voice.media, c.voice.agreed = m, true
+	c.voice.agreed = true
 	return nil
 }
 

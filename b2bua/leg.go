@@ -15,15 +15,31 @@ import (
 	"frontdesk/sip"
 )
 
-// secondLeg is the leg towards the PBX (or, outgoing, the carrier), with its
-// media and the relay that joins it to the caller's.
+// way is how a leg is placed.
+type way struct {
+	headers []sip.Header   // besides the usual ones
+	nodes   []string       // of the PBX, in order; nil: those of the settings
+	client  *media.Session // whose codec is offered; nil: the caller's
+
+	// What is done while it is waited for: requests of the caller are attended,
+	// provisional answers passed on.
+	requests <-chan *sip.Request
+	heard    func(context.Context, *secondLeg, *sip.Response)
+}
+
+// usual is the way while the caller waits for somebody to answer.
+func (c *conversation) usual() way {
+	return way{requests: c.in.Requests(), heard: c.progress}
+}
+
+// secondLeg is a leg that we placed, towards the PBX or a carrier, with its
+// media and the relay that joins it to the other side's.
 type secondLeg struct {
 	place   place
 	out     *sip.Outgoing
 	session *media.Session
-	answer  []byte    // the body of its 200; empty where an earlier response described its media
-	media   sdp.Media // as agreed
-	index   int       // in the record
+	answer  []byte // the description of its 200; empty where an earlier response took its media into use
+	index   int    // in the record
 
 	relayed chan error // why the relay ended, if not by stop
 	stop    func()     // ends relay and ringback and waits for them; never nil
@@ -52,7 +68,9 @@ func (c *conversation) attempt(ctx context.Context, p place) (*secondLeg, *sip.R
 	res := c.await(ctx, leg)
 	c.record.legCode(leg.index, res.Code)
 	if res.Code/100 == 2 {
-		leg.answer = res.Body
+		if len(res.Body) > 0 {
+			leg.answer = res.Body
+		}
 		return leg, res
 	}
 	c.release(leg)
@@ -65,7 +83,7 @@ func (c *conversation) dial(ctx context.Context, p place) (*secondLeg, error) {
 		return nil, err
 	}
 	leg := &secondLeg{place: p, session: session, relayed: make(chan error, 1), stop: func() {}}
-	offer, err := c.offerTo(session.Describe())
+	offer, err := c.offerTo(session.Describe(), p.client)
 	if err == nil {
 		leg.out, err = c.agent.stack.Dial(ctx, c.dialling(p, offer))
 	}
@@ -78,14 +96,14 @@ func (c *conversation) dial(ctx context.Context, p place) (*secondLeg, error) {
 }
 
 // offerTo is what the second leg is offered: the codec already agreed with the
-// caller, or the caller's own offer with our address, or, where the caller
+// client, or the caller's own offer with our address, or, where the caller
 // made none, what we can play.
-func (c *conversation) offerTo(local sdp.Local) ([]byte, error) {
+func (c *conversation) offerTo(local sdp.Local, client *media.Session) ([]byte, error) {
 	switch {
+	case client != nil:
+		return sdp.OfferAgreed(local, client.Media()), nil
 	case c.voice.agreed:
-		local.NoEvents = c.voice.media.TelephoneEvent == 0
-		local.Ptime = c.voice.media.Ptime
-		return sdp.Offer(local, []sdp.Codec{c.voice.media.Codec}), nil
+		return sdp.OfferAgreed(local, c.voice.session.Media()), nil
 	case len(c.invite.SDP) > 0:
 		return sdp.Rewrite(c.invite.SDP, local)
 	default:
@@ -96,14 +114,14 @@ func (c *conversation) offerTo(local sdp.Local) ([]byte, error) {
 // dialling is the INVITE of a second leg. The PBX learns the caller's number
 // from From and P-Asserted-Identity, the name from the CRM where it knows one.
 func (c *conversation) dialling(p place, offer []byte) sip.Dial {
-	from, asserted, privacy := c.identity()
-	to := sip.Address{User: string(p.ext), Host: hostPort(p.to)}
+	from, asserted, privacy := c.identity(p)
+	to := sip.Address{User: string(p.ext), Host: hostPort(p.uri)}
 	d := sip.Dial{
 		Call: c.in.ID(), Target: p.uri, Caller: sip.Caller{From: from, To: &to, Asserted: asserted},
-		MaxForwards: hopsLeft(c.invite.MaxForwards), Body: offer, Credentials: p.credentials,
+		MaxForwards: hopsLeft(c.invite.MaxForwards), Headers: p.headers, Body: offer, Credentials: p.credentials,
 	}
 	if privacy {
-		d.Headers = append(d.Headers, sip.Header{Name: "Privacy", Value: "id"})
+		d.Headers = append(slices.Clip(d.Headers), sip.Header{Name: "Privacy", Value: "id"})
 	}
 	return d
 }
@@ -117,11 +135,20 @@ func hopsLeft(n int) int {
 	return n - 1
 }
 
-func (c *conversation) identity() (from sip.Address, asserted *sip.Address, private bool) {
-	if c.invite.Peer.PBX {
+// identity is who a leg is told that it is called by: the client, where it
+// leads to the PBX. A carrier is given the extension, as the PBX gave it, or,
+// since it takes no numbers but ours, the one that the client called.
+func (c *conversation) identity(p place) (from sip.Address, asserted *sip.Address, private bool) {
+	fromPBX := c.invite.Peer.PBX
+	switch {
+	case !p.inside && fromPBX:
 		return sip.Address{Display: c.invite.From.Display, User: c.invite.From.User}, nil, false
-	}
-	if c.facts.Anonymous {
+	case !p.inside:
+		return sip.Address{User: string(c.facts.DID)}, nil, false
+	case fromPBX:
+		from = sip.Address{User: string(c.facts.DID)}
+		return from, &from, false
+	case c.facts.Anonymous:
 		return sip.Address{Display: "Anonymous", User: "anonymous", Host: "anonymous.invalid"}, nil, true
 	}
 	name := c.facts.CallerName
@@ -152,11 +179,11 @@ func (c *conversation) await(ctx context.Context, leg *secondLeg) *sip.Response 
 			case res.Code >= 200:
 				return res
 			}
-			c.progress(ctx, leg, res)
+			leg.place.heard(ctx, leg, res)
 		case <-silence.C:
 			c.giveUp(leg, "")
 			return &sip.Response{Code: 408}
-		case r := <-c.in.Requests():
+		case r := <-leg.place.requests:
 			c.attend(r)
 		case <-ctx.Done():
 			c.giveUp(leg, causeText(ctx))
@@ -178,7 +205,7 @@ func (c *conversation) giveUp(leg *secondLeg, reason string) {
 
 // progress passes a provisional response on while the caller is unanswered.
 func (c *conversation) progress(ctx context.Context, leg *secondLeg, res *sip.Response) {
-	if len(res.Body) > 0 && strings.HasPrefix(strings.ToLower(res.ContentType), sdpType) {
+	if hasDescription(res) {
 		if err := c.early(ctx, leg, res); err == nil {
 			return
 		} else {
@@ -192,6 +219,10 @@ func (c *conversation) progress(ctx context.Context, leg *secondLeg, res *sip.Re
 	if err := c.in.Progress(res.Code, nil); err != nil {
 		c.log.Debug("provisional not passed on", "code", res.Code, "error", err)
 	}
+}
+
+func hasDescription(res *sip.Response) bool {
+	return len(res.Body) > 0 && strings.HasPrefix(strings.ToLower(res.ContentType), sdpType)
 }
 
 // early lets the caller hear the second leg before it answers.
@@ -211,22 +242,29 @@ func (c *conversation) couple(ctx context.Context, leg *secondLeg, body []byte) 
 	if err != nil {
 		return err
 	}
+	if err := c.tellCaller(answer, body); err != nil {
+		return err
+	}
+	if err := leg.start(answer); err != nil {
+		return err
+	}
+	if c.voice.agreed {
+		c.relay(ctx, leg, c.voice.session)
+	}
+	return nil
+}
+
+// start takes the answer to our offer into use.
+func (l *secondLeg) start(answer *sdp.Session) error {
 	m, err := sdp.Accept(answer)
 	if err != nil {
 		return err
 	}
-	if err := c.tellCaller(answer, body); err != nil {
-		return err
-	}
-	leg.media = m
-	if err := leg.session.Start(m, media.Options{}); err != nil {
-		return err
-	}
-	if c.voice.agreed {
-		c.relay(ctx, leg)
-	}
-	return nil
+	return l.session.Start(m, media.Options{})
 }
+
+// hears reports whether the leg's media is in use.
+func (l *secondLeg) hears() bool { return l.session.Media().Addr.IsValid() }
 
 // tellCaller makes the second leg's answer the caller's, where the caller has
 // none yet.
@@ -271,16 +309,16 @@ func (c *conversation) coupleFinal(ctx context.Context, leg *secondLeg) error {
 	if len(leg.answer) > 0 {
 		return c.couple(ctx, leg, leg.answer)
 	}
-	if !leg.media.Addr.IsValid() {
+	if !leg.hears() {
 		return sdp.ErrNoAudio
 	}
 	return nil
 }
 
-// relay joins the two sessions until leg.stop.
-func (c *conversation) relay(ctx context.Context, leg *secondLeg) {
+// relay joins the leg with the other side until leg.stop.
+func (c *conversation) relay(ctx context.Context, leg *secondLeg, with *media.Session) {
 	leg.beside(ctx, func(ctx context.Context) {
-		if err := c.agent.Media.Relay(ctx, c.voice.session, leg.session); err != nil && ctx.Err() == nil {
+		if err := c.agent.Media.Relay(ctx, with, leg.session); err != nil && ctx.Err() == nil {
 			leg.relayed <- err
 		}
 	})
@@ -302,12 +340,16 @@ func (l *secondLeg) beside(ctx context.Context, run func(context.Context)) {
 // ringback lets a caller who already hears us hear the ringing too, until the
 // second leg sounds itself.
 func (c *conversation) ringback(ctx context.Context, leg *secondLeg) {
-	if !c.voice.agreed || leg.media.Addr.IsValid() {
-		return
+	if c.voice.agreed && !leg.hears() {
+		c.ring(ctx, leg, c.voice.session)
 	}
+}
+
+// ring has one of a leg's sides hear ringing, in place of the other one.
+func (c *conversation) ring(ctx context.Context, leg *secondLeg, to *media.Session) {
 	leg.beside(ctx, func(ctx context.Context) {
 		for ctx.Err() == nil {
-			if err := c.voice.session.Play(ctx, c.agent.ringing); err != nil {
+			if err := to.Play(ctx, c.agent.ringing); err != nil {
 				return
 			}
 		}

@@ -20,6 +20,7 @@ type metrics struct {
 	late      prometheus.Counter
 	calls     *prometheus.CounterVec
 	transfers *prometheus.CounterVec
+	referrals *prometheus.CounterVec
 	greetings *prometheus.CounterVec
 }
 
@@ -42,6 +43,10 @@ func newMetrics(deadline time.Duration) *metrics {
 			Name: "frontdesk_transfers_total",
 			Help: "Attempts to hand a call over, by method and success.",
 		}, []string{"method", "result"}),
+		referrals: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "frontdesk_referrals_total",
+			Help: "Callers whom the PBX wanted handed on by REFER, by what came of it: done, failed, refused.",
+		}, []string{"result"}),
 		greetings: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "frontdesk_greetings_total",
 			Help: "Greetings, by how they went: played, interrupted, or why there was none.",
@@ -77,7 +82,7 @@ func (m *metrics) decided(o call.Outcome, took, deadline time.Duration) {
 func (a *Agent) Collectors() []prometheus.Collector {
 	m := a.metrics
 	return []prometheus.Collector{
-		m.decisions, m.late, m.calls, m.transfers, m.greetings,
+		m.decisions, m.late, m.calls, m.transfers, m.referrals, m.greetings,
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "frontdesk_calls_active", Help: "Calls in progress.",
 		}, func() float64 { return float64(m.active.Load()) }),

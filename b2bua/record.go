@@ -116,17 +116,14 @@ func (r *record) legCode(i, code int) {
 	r.r.Legs[i].Code = code
 }
 
-// talked adds one conversation, which is over; kept gives its recording.
-func (r *record) talked(ext call.Extension, employee int, from time.Time, kept func() string) {
-	until := r.now()
-	recording := kept()
+// talked adds a conversation that is over.
+func (r *record) talked(t call.Talk) {
+	t.From, t.Until = t.From.In(r.zone), t.Until.In(r.zone)
+	t.Seconds = int(t.Until.Sub(t.From).Round(time.Second) / time.Second)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.r.Result = call.ResultAnswered
-	r.r.Talks = append(r.r.Talks, call.Talk{
-		Extension: ext, Employee: employee, From: from.In(r.zone), Until: until,
-		Seconds: int(until.Sub(from).Round(time.Second) / time.Second), Recording: recording,
-	})
+	r.r.Talks = append(r.r.Talks, t)
 }
 
 // soFar is the record of a call that goes on, with a target.

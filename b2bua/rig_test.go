@@ -71,7 +71,7 @@ func setup(t *testing.T, options ...option) *rig {
 	r := &rig{t: t, ctx: ctx, crm: &directory{answer: contactOf(17)}, records: &records{added: make(chan struct{}, 100)}}
 	var err error
 	r.pbx, err = pbxtest.New(ctx, pbxtest.Config{Numbers: map[string]pbxtest.Behaviour{
-		"201": {}, "202": {}, "203": {}, "800": {}, "801": {},
+		"201": {}, "202": {}, "203": {}, "205": {}, "800": {}, "801": {},
 	}})
 	r.must(err)
 	r.trunk, err = siptest.NewPhone(ctx, siptest.Config{})

@@ -68,28 +68,49 @@ func (c *conversation) announce(ctx context.Context) error {
 	return c.voice.session.Play(ctx, clip)
 }
 
-// tape records a bridged call from now on, until the function it returns is
-// called, which is then how the record names the recording.
-func (c *conversation) tape(ctx context.Context, leg *secondLeg) (stop func() string) {
+// tape is the recording of one talk. A nil one is of none.
+type tape struct {
+	stop func()
+	done chan struct{} // closed once it is kept
+	name string        // by then: how the record names it
+}
+
+// tape records what two say from now on, once the tape before is kept.
+func (c *conversation) tape(ctx context.Context, client, employee *media.Session, before *tape) *tape {
 	if !c.taped {
-		return func() string { return "" }
+		return nil
 	}
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	client, employee := c.voice.session, leg.session
-	if c.invite.Peer.PBX {
-		client, employee = employee, client
-	}
-	name := make(chan string, 1)
+	t := &tape{stop: cancel, done: make(chan struct{})}
 	go func() {
-		kept, err := c.agent.Recorder.Record(ctx, c.in.ID(), client, employee)
+		defer close(t.done)
+		before.kept() // who is recorded is recorded once at a time
+		if ctx.Err() != nil {
+			return
+		}
+		name, err := c.agent.Recorder.Record(ctx, c.in.ID(), client, employee)
 		if err != nil {
 			c.record.note("recording: " + err.Error())
 			c.log.Error("the call is not recorded, or not whole", "error", err)
 		}
-		name <- kept
+		t.name = name
 	}()
-	return func() string {
-		cancel()
-		return <-name
+	return t
+}
+
+// end stops the recording.
+func (t *tape) end() {
+	if t != nil {
+		t.stop()
 	}
+}
+
+// kept waits until a recording that has ended is kept, and is how the record
+// names it.
+func (t *tape) kept() string {
+	if t == nil {
+		return ""
+	}
+	<-t.done
+	return t.name
 }

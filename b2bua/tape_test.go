@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"strings"
 	"sync"
 	"testing"
@@ -38,8 +39,9 @@ func (k *tapes) Record(ctx context.Context, id string, client, employee *media.S
 	if k.kept == nil {
 		k.kept = map[string][]byte{}
 	}
-	k.kept["file:"+id] = b.Bytes()
-	return "file:" + id, nil
+	name := fmt.Sprintf("file:%s-%d", id, len(k.kept)) // a call may have several
+	k.kept[name] = b.Bytes()
+	return name, nil
 }
 
 // sides are a recording's two channels.

@@ -76,7 +76,7 @@ type Talk struct {
 
 // Leg is one SIP dialog of the call, or an attempt at one.
 type Leg struct {
-	Peer   string    `json:"peer"` // the trunk's name, or the PBX node
+	Peer   string    `json:"peer"` // the trunk's name, or the SIP URI of the PBX's node
 	CallID string    `json:"call_id"`
 	Target string    `json:"target,omitempty"`
 	Began  time.Time `json:"began"`

@@ -95,6 +95,13 @@ func (s *Session) Start(m sdp.Media, o Options) error {
 	return nil
 }
 
+// Media returns what was negotiated last; its Codec is empty before Start.
+func (s *Session) Media() sdp.Media {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.media
+}
+
 // Play sends a clip and returns nil when its last frame has left. When ctx
 // ends it stops at once and returns the cause. Clips played one after the
 // other are one stream; while nothing is played nothing is sent.

@@ -23,12 +23,14 @@ type affair struct {
 }
 
 // slot is a place for one call of the PBX in a record of ours: one second leg
-// of a bridged call, or the call that was handed over.
+// of a bridged call, the call that was handed over, or the one that the PBX
+// placed.
 type slot struct {
-	target   call.Extension
-	from, to time.Time // when the PBX must have got the call
-	end      time.Time // when it ended; zero where that is not known
-	taken    bool
+	direction Direction // as the PBX sees it
+	target    call.Extension
+	from, to  time.Time // when the PBX must have got the call
+	end       time.Time // when it ended; zero where that is not known
+	taken     bool
 }
 
 // handed reports whether only the PBX knows what became of the call: it was
@@ -37,7 +39,8 @@ func handed(r *call.Record) bool {
 	return r.Result == "" || r.Transfer == call.TransferRedirect || r.Transfer == call.TransferRefer
 }
 
-// slotsOf lists the places of a record of ours.
+// slotsOf lists the places of a record of ours. A client may have been handed
+// on, and so have several legs that were answered, one for each talk.
 func slotsOf(r *call.Record) []slot {
 	end := r.Times.Ended
 	if handed(r) {
@@ -45,17 +48,26 @@ func slotsOf(r *call.Record) []slot {
 		if r.Transfer == call.TransferRefer && !r.Times.Answered.IsZero() {
 			from = r.Times.Answered // the REFER is followed to its end before the record closes
 		}
-		return []slot{{target: r.Target, from: from, to: end}}
-	}
-	if r.Direction == call.Out {
-		return []slot{{target: call.Extension(r.Caller), from: r.Times.Started, to: r.Times.Started, end: end}}
+		return []slot{{direction: Direction(r.Direction), target: r.Target, from: from, to: end}}
 	}
 	var out []slot
-	for _, l := range r.Legs[min(1, len(r.Legs)):] {
-		out = append(out, slot{target: userOf(l.Target), from: l.Began, to: l.Began})
+	talks := r.Talks
+	if r.Direction == call.Out {
+		if len(talks) > 1 {
+			end = talks[0].Until
+		}
+		out = append(out, slot{direction: Out, target: call.Extension(r.Caller), from: r.Times.Started, to: r.Times.Started, end: end})
+		talks = talks[min(1, len(talks)):]
 	}
-	if len(out) > 0 && len(r.Talks) > 0 {
-		out[len(out)-1].end = end
+	for _, l := range r.Legs[min(1, len(r.Legs)):] {
+		if !strings.HasPrefix(l.Peer, "sip:") && !strings.HasPrefix(l.Peer, "sips:") {
+			continue // to a trunk
+		}
+		s := slot{direction: In, target: userOf(l.Target), from: l.Began, to: l.Began}
+		if l.Code/100 == 2 && len(talks) > 0 {
+			s.end, talks = talks[0].Until, talks[1:]
+		}
+		out = append(out, s)
 	}
 	return out
 }
@@ -71,12 +83,7 @@ func userOf(uri string) call.Extension {
 }
 
 // number is what both accounts of one call have in common.
-func (a *affair) number() string {
-	if a.Own != nil {
-		return string(a.Own.Direction) + "/" + a.outside().Digits()
-	}
-	return string(a.Calls[0].direction()) + "/" + a.outside().Digits()
-}
+func (a *affair) number() string { return a.outside().Digits() }
 
 func (a *affair) outside() call.Number {
 	switch {
@@ -138,7 +145,7 @@ type place struct {
 // cannot. sure is false where a better place may yet come.
 func distance(s *slot, c *Call) (cost int, sure bool) {
 	gap := gapTo(c.Started, s.from, s.to)
-	if s.taken || gap > within {
+	if s.taken || s.direction != c.Direction || gap > within {
 		return never, false
 	}
 	cost, sure = int(gap.Milliseconds()), gap <= beyondDoubt
@@ -266,12 +273,12 @@ func (j *Joiner) join(own *affair, slot int, pbx *affair) {
 // the sources do not agree on where the call went: its own twin may yet come.
 func (j *Joiner) twin(c *Call, but *affair) (best *affair, at, least int) {
 	least = never
-	for _, a := range j.numbers[string(c.Direction)+"/"+c.outside().Digits()] {
+	for _, a := range j.numbers[c.outside().Digits()] {
 		for i := range a.Calls {
 			if a == but {
 				continue
 			}
-			if d := a.Calls[i].apart(c); d < least {
+			if d := a.Calls[i].apart(c); d < least && a.Calls[i].direction() == c.Direction {
 				best, at, least = a, i, d
 			}
 		}

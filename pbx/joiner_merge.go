@@ -153,9 +153,12 @@ func joinViews(all []accounts) Call {
 	out := all[0].view()
 	for i := range all[1:] {
 		v := all[i+1].view()
+		if v.talked() && !out.talked() {
+			out.First = v.First
+		}
 		out.Result, out.MissedIn = better(&out, v.Result, v.MissedIn)
 		if v.talked() {
-			out.Answered, out.First = earlier(out.Answered, v.Answered), v.First
+			out.Answered = earlier(out.Answered, v.Answered)
 		}
 		out.Talks = inTurn(append(slices.Clone(out.Talks), v.Talks...))
 		out.Rang = append(slices.Clone(out.Rang), v.Rang...)
@@ -261,35 +264,66 @@ func mergeBridged(r *call.Record, v *Call) {
 }
 
 // fitted are the PBX's talks within the time that our own signalling knows the
-// caller was connected. Where the first to talk was called directly the
-// beginning is ours too, and the end is always.
+// caller was connected, each within the one of ours that it is part of. What the
+// PBX says nothing of stays as it is.
 func fitted(own []call.Talk, v *Call) []call.Talk {
-	from, until := own[0].From, own[len(own)-1].Until
-	out := slices.Clone(v.Talks)
+	parts := make([][]call.Talk, len(own))
+	for _, t := range v.Talks {
+		i := during(own, t)
+		parts[i] = append(parts[i], t)
+	}
+	var out []call.Talk
+	for i, o := range own {
+		if len(parts[i]) == 0 {
+			out = append(out, o)
+			continue
+		}
+		first := parts[i][0].Extension
+		direct := i == 0 && (v.Direction == Out || v.First == first) || i > 0 && o.Extension == first
+		for _, t := range inOwn(o, parts[i], direct) {
+			if o.Recording != "" { // of all that was said on one leg, each talk is a part of it
+				t.Recording = o.Recording
+			}
+			for _, mine := range own {
+				if mine.Extension == t.Extension {
+					t.Employee = mine.Employee
+				}
+			}
+			out = append(out, t)
+		}
+	}
+	return out
+}
+
+// inOwn are the PBX's talks within one of ours. Where the first to talk was
+// called directly the beginning is ours too, and the end is always.
+func inOwn(own call.Talk, parts []call.Talk, direct bool) []call.Talk {
+	out := slices.Clone(parts)
 	for i := range out {
 		begin, end := out[i].From, out[i].Until
-		if i == 0 && (v.Direction == Out || v.First == out[i].Extension) || begin.Before(from) {
-			begin = from
+		if i == 0 && direct || begin.Before(own.From) {
+			begin = own.From
 		}
-		if i == len(out)-1 || end.After(until) {
-			end = until
+		if i == len(out)-1 || end.After(own.Until) {
+			end = own.Until
 		}
 		fit := cutAt(out[i], end)
 		fit.From = earlier(begin, end)
 		fit.Seconds = wholeSeconds(fit.Until.Sub(fit.From))
 		out[i] = fit
 	}
-	for i := range out {
-		if own[0].Recording != "" { // of the whole call, each talk is a part of it
-			out[i].Recording = own[0].Recording
-		}
-		for _, t := range own {
-			if t.Extension == out[i].Extension {
-				out[i].Employee = t.Employee
-			}
+	return out
+}
+
+// during is which of our talks had begun in the middle of another's.
+func during(own []call.Talk, t call.Talk) (found int) {
+	middle := t.From.Add(t.Until.Sub(t.From) / 2)
+	for i, o := range own {
+		if !o.From.After(middle) {
+			found = i
 		}
 	}
-	return out
+	return found
 }
 
 // tell adds to the timeline what went on inside.

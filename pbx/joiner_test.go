@@ -167,11 +167,12 @@ func bridged(id string, from call.Number, legs []stop, answered, ended time.Time
 	r := redirected(id, call.TransferBridge, from, last.target, ended)
 	r.Times.Started = legs[0].began.Add(-2 * time.Second)
 	for _, l := range legs {
-		r.Legs = append(r.Legs, call.Leg{Peer: "pbx", Target: "sip:" + string(l.target) + "@127.0.0.1:5060", Began: l.began})
+		r.Legs = append(r.Legs, call.Leg{Peer: "sip:127.0.0.1:5060", Target: "sip:" + string(l.target) + "@127.0.0.1:5060", Began: l.began})
 	}
 	r.Result, r.MissedIn = call.ResultAbandoned, "extension"
 	if !answered.IsZero() {
 		r.Times.Answered, r.Result, r.MissedIn = answered, call.ResultAnswered, ""
+		r.Legs[len(r.Legs)-1].Code = 200
 		r.Talks = []call.Talk{{Extension: last.target, From: answered, Until: ended, Seconds: int(ended.Sub(answered).Round(time.Second).Seconds())}}
 	}
 	return r

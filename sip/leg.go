@@ -129,7 +129,10 @@ func (l *Leg) request(m *message, key txKey) {
 		l.updated(tx, m)
 	case gosip.NOTIFY:
 		l.notified(tx, m)
-	case gosip.INFO, gosip.REFER, gosip.MESSAGE:
+	case gosip.REFER:
+		l.refers.theirs++
+		l.offer(newRequest(l, tx, m))
+	case gosip.INFO, gosip.MESSAGE:
 		l.offer(newRequest(l, tx, m))
 	default:
 		tx.respond(response{code: 405, reason: "Method Not Allowed", headers: []Header{{"Allow", allow}}})

@@ -17,10 +17,11 @@ const (
 	referLinger  = time.Second      // for the last NOTIFY, once the other side has hung up
 )
 
-// referrals are our REFERs; there is one at a time.
+// referrals are our REFERs, of which there is one at a time, and theirs.
 type referrals struct {
 	open   *referral
 	linger timer // keeps the dialog for a last NOTIFY
+	theirs int   // so far
 }
 
 // referral is a REFER with its implicit subscription. It is registered before

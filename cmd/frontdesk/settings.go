@@ -27,7 +27,7 @@ func newSettings(cfg *config.Config, nodes *b2bua.Nodes) (*b2bua.Settings, error
 	s := &b2bua.Settings{
 		Plan: cfg.Plan, Trunks: make(map[string]b2bua.Trunk, len(cfg.Trunks)),
 		PBX: b2bua.PBX{
-			Nodes: nodes, Ring: cfg.PBX.Ring, Failover: cfg.PBX.Failover,
+			Nodes: nodes, Ring: cfg.PBX.Ring, Failover: cfg.PBX.Failover, ReferOutside: cfg.PBX.ReferOutside == "dial",
 		},
 		Country: cfg.Country, Zone: cfg.Zone, Deadline: cfg.CRM.Deadline,
 		Greeting: b2bua.Greeting{

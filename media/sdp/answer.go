@@ -17,7 +17,7 @@ func Answer(offer *Session, local Local, codecs []Codec) ([]byte, Media, error) 
 	s := &offer.Streams[chosen]
 	formats := []Format{s.Formats[format]}
 	formats[0].Fmtp = ""
-	if e := eventFor(s.Formats, formats[0].Codec); e >= 0 && !local.NoEvents {
+	if e := eventFor(s.Formats, formats[0].Codec); e >= 0 {
 		event := s.Formats[e]
 		event.Fmtp = "0-15"
 		formats = append(formats, event)

@@ -18,7 +18,6 @@ type Local struct {
 	Version   uint64         // grows with each new description of the leg
 	Ptime     time.Duration  // in offers; 0 means 20 ms
 	Direction Direction      // what we want; an answer is narrowed by the offer
-	NoEvents  bool           // no telephone-event: keys come in-band or by SIP INFO
 }
 
 // header writes the session part.
@@ -75,12 +74,26 @@ func Offer(local Local, codecs []Codec) []byte {
 			formats = append(formats, Format{Payload: c.payload(), Codec: c})
 		}
 	}
-	if !local.NoEvents {
-		formats = append(formats, Format{Payload: eventPayload, Codec: eventName + "/8000", Fmtp: "0-15"})
-	}
+	formats = append(formats, Format{Payload: eventPayload, Codec: eventName + "/8000", Fmtp: "0-15"})
 	var b strings.Builder
 	local.header(&b)
 	local.stream(&b, "RTP/AVP", formats, clampPtime(local.Ptime), local.Direction)
+	return []byte(b.String())
+}
+
+// OfferAgreed writes an offer of what is agreed already: the codec and the
+// telephone-event of m, by the payload types they have there (RFC 3264 section
+// 8.3.2), in packets of the same length.
+func OfferAgreed(local Local, m Media) []byte {
+	var formats []Format
+	for _, f := range m.Formats {
+		if f.Payload == m.Payload || m.TelephoneEvent != 0 && f.Payload == m.TelephoneEvent {
+			formats = append(formats, f)
+		}
+	}
+	var b strings.Builder
+	local.header(&b)
+	local.stream(&b, "RTP/AVP", formats, clampPtime(m.Ptime), local.Direction)
 	return []byte(b.String())
 }
 

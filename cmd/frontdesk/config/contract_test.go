@@ -72,6 +72,7 @@ func TestContract(t *testing.T) {
 		{"pbx.sip", c.PBX.SIP, "[sip:127.0.0.1:5070]"},
 		{"pbx.ring", s(c.PBX.Ring), "25s"},
 		{"pbx.failover", s(c.PBX.Failover), "4s"},
+		{"pbx.refer_outside", c.PBX.ReferOutside, "refuse"},
 		{"pbx.extensions", c.PBX.Extensions, "[100-299]"},
 		{"pbx.queues", c.PBX.Queues, "[800-899]"},
 		{"crm.deadline", s(c.CRM.Deadline), "2.5s"},

@@ -42,7 +42,7 @@ func defaultParties() Parties {
 	return Parties{
 		Trunks: Trunks{carrier},
 		PBX: PBX{
-			SIP: []string{"sip:127.0.0.1:5070"}, Ring: 25 * time.Second, Failover: 4 * time.Second,
+			SIP: []string{"sip:127.0.0.1:5070"}, Ring: 25 * time.Second, Failover: 4 * time.Second, ReferOutside: "refuse",
 			Extensions: call.Ranges{"100-299"}, Queues: call.Ranges{"800-899"},
 		},
 		CRM: CRM{

@@ -217,6 +217,9 @@ func (c *checker) pbx() {
 	c.within("pbx.failover", c.PBX.Failover, 100*time.Millisecond, 32*time.Second)
 	c.numbers("pbx.extensions", c.PBX.Extensions)
 	c.numbers("pbx.queues", c.PBX.Queues)
+	if c.PBX.ReferOutside == "dial" && !slices.ContainsFunc(c.Trunks, func(t Trunk) bool { return t.SIP != "" }) {
+		c.failAt("pbx.refer_outside", "pbx.refer_outside is dial, and no trunk takes calls", "give a trunk sip:")
+	}
 	if c.PBX.XAPI == nil && len(c.PBX.Extensions) == 0 && len(c.PBX.Queues) == 0 {
 		c.warnAt("pbx", "pbx has neither extensions nor queues: nobody can be reached", "")
 	}

@@ -199,6 +199,8 @@ type PBX struct {
 	Extensions call.Ranges `yaml:"extensions"`
 	// Queues a caller may dial or be routed to: numbers and ranges.
 	Queues call.Ranges `yaml:"queues"`
+	// A REFER that leads a caller of a bridged call to a number outside: refuse is 403, dial calls it by the trunks with sip.
+	ReferOutside string `yaml:"refer_outside" jsonschema:"enum=refuse,enum=dial"`
 	// 3CX configuration API: its list of numbers replaces extensions and queues; the last good one survives outages and restarts.
 	XAPI *XAPI `yaml:"xapi"`
 	// 3CX call data records by socket.
