@@ -78,7 +78,7 @@ func startDesk(t *testing.T, options ...option) *desk {
 	here := s.pbx.State()
 	here.AddOutboundRule(pbxtest.Rule{Name: "outside", Prefix: "9", Trunk: "10000", Strip: 1})
 	s.pbx.SetTrunk("10000", s.sip)
-	for _, ext := range []string{"203", "204", "205"} { // frontdesk itself records these
+	for _, ext := range []string{"201", "203", "204", "205"} { // frontdesk itself records these
 		s.must(here.Change("Users", ext, pbxtest.Row{"RecordCalls": false}))
 	}
 	return &desk{s, newTrunkPhone(s, ".13")}
@@ -320,6 +320,8 @@ func logCases() []logCase {
 			d.sounds(e[1], rec.Talks[1], exact, clientTone, pbxtest.ToneOf("205"))
 			d.hasLeads(from, owned(fake, vera))
 		}, 2, 2},
+		{"22_transferred_by_REFER", referred, 2, 2},
+		{"22_outgoing_transferred_by_REFER", referredOutgoing, 2, 2},
 		{"35_voicemail", func(d *desk, from string) {
 			c := d.calling(from, direct("208"))
 			d.must(c.WaitTone(patience(d.t), pbxtest.MailboxTone))
@@ -409,8 +411,13 @@ func TestCallLog(t *testing.T) {
 			encoder, died := mortalEncoder(t)
 			d := startDesk(t, append(options(t), encoder)...)
 			number := func(i int) string { return client(1100 + i) }
-			outgoing := slices.IndexFunc(cases, func(c logCase) bool { return c.name == "35_outgoing" })
-			d.outward(number(outgoing))
+			var answer []string // the clients whom the PBX calls
+			for i, c := range cases {
+				if strings.Contains(c.name, "outgoing") {
+					answer = append(answer, number(i))
+				}
+			}
+			d.outward(answer...)
 			entries, tapes, misses := 2, 1, 1
 			t.Run("cases", func(t *testing.T) {
 				for i, c := range cases {
