@@ -204,7 +204,7 @@ func (o *outage) bridged() call.Record {
 		ID: "bridged", Direction: call.In, Parties: call.Parties{Trunk: "carrier", Caller: "+79160000001", DID: "+74951234567"},
 		Times: call.Times{Started: o.at(0), Answered: o.at(5), Ended: o.at(65)}, Routed: call.Routed{Target: "201", Outcome: call.OutcomeResponsible},
 		Ended: call.Ended{Transfer: call.TransferBridge, Result: call.ResultAnswered},
-		Legs:  []call.Leg{{Peer: "carrier", Began: o.at(0)}, {Peer: "pbx", Target: "sip:201@127.0.0.1", Began: o.at(1), Code: 200}},
+		Legs:  []call.Leg{{Peer: "carrier", Began: o.at(0)}, {Peer: "sip:127.0.0.1:5070", Target: "sip:201@127.0.0.1:5070", Began: o.at(1), Code: 200}},
 		Talks: []call.Talk{{Extension: "201", Employee: 17, From: o.at(5), Until: o.at(65), Seconds: 60}},
 	}
 }
