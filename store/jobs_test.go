@@ -286,7 +286,7 @@ func TestTwoNodes(t *testing.T) {
 	dsn := storetest.Postgres(t)
 	const jobs = 20
 	var met sync.WaitGroup
-	met.Add(2)
+	met.Add(3) // both nodes, and what they owe
 	done := make(chan [2]string, 2*jobs)
 	nodes := map[string]*store.Store{}
 	for _, name := range []string{"a", "b"} {
@@ -294,7 +294,7 @@ func TestTwoNodes(t *testing.T) {
 		once := sync.OnceFunc(met.Done)
 		s.Handle("share", func(_ context.Context, args json.RawMessage) error {
 			once()
-			met.Wait() // until both nodes are at work
+			met.Wait() // until both nodes are at work; a job that is done may be owed again
 			done <- [2]string{name, string(args)}
 			return nil
 		})
@@ -307,6 +307,7 @@ func TestTwoNodes(t *testing.T) {
 	}
 	must(t, nodes["a"].Enqueue(t.Context(), owed...))
 	must(t, nodes["b"].Enqueue(t.Context(), owed...)) // the same names
+	met.Done()
 	by, what := map[string]int{}, map[string]int{}
 	for range jobs {
 		d := receive(t, done)
