@@ -10,35 +10,9 @@ import (
 	"frontdesk/sip"
 )
 
-// referred gives a call that is up, whose owner does with each REFER as told.
-func referred(t *testing.T, do func(ctx context.Context, r *sip.Request), test func(c *script)) {
-	t.Helper()
-	bubble(t, func(ctx context.Context, in *sip.Incoming) {
-		if _, err := in.Answer(ctx, []byte(offerSDP)); err != nil {
-			t.Errorf("Answer: %v", err)
-		}
-		for {
-			select {
-			case r := <-in.Requests():
-				do(ctx, r)
-			case <-in.Done():
-				return
-			}
-		}
-	}, func(d *desk) {
-		c := d.ua(pbxAddr).call("referred")
-		c.invite()
-		c.establish(c.want("SIP/2.0 200"))
-		c.ack()
-		test(c)
-		c.send(c.request("BYE"))
-		c.want("SIP/2.0 200")
-	})
-}
-
 // follows accepts a REFER and reports what becomes of it.
-func follows(t *testing.T, codes ...int) func(context.Context, *sip.Request) {
-	return func(ctx context.Context, r *sip.Request) {
+func follows(t *testing.T, codes ...int) func(*sip.Incoming, *sip.Request) {
+	return func(in *sip.Incoming, r *sip.Request) {
 		f, err := r.Referral()
 		if err != nil {
 			t.Errorf("Referral: %v", err)
@@ -55,7 +29,7 @@ func follows(t *testing.T, codes ...int) func(context.Context, *sip.Request) {
 		}
 		select {
 		case <-f.Told():
-		case <-ctx.Done():
+		case <-in.Done():
 		}
 	}
 }
@@ -72,7 +46,7 @@ func (c *script) told(event, state, status, answer string) {
 }
 
 func TestReferralReported(t *testing.T) {
-	referred(t, follows(t, 180, 200, 486), func(c *script) {
+	established(t, follows(t, 180, 200, 486), func(c *script) {
 		for _, event := range []string{"refer", "refer;id=3"} { // the INVITE was 1
 			c.send(c.request("REFER", "Refer-To: <sip:205@192.0.2.20>"))
 			if res := c.want("SIP/2.0 202"); field(res, "Contact") == "" {
@@ -89,7 +63,7 @@ func TestReferralReported(t *testing.T) {
 // comes after it.
 func TestReferralOneNoticeAtATime(t *testing.T) {
 	var later chan int
-	referred(t, func(ctx context.Context, r *sip.Request) {
+	established(t, func(_ *sip.Incoming, r *sip.Request) {
 		f, err := r.Referral()
 		if err != nil {
 			t.Errorf("Referral: %v", err)
@@ -117,7 +91,7 @@ func TestReferralOneNoticeAtATime(t *testing.T) {
 }
 
 func TestReferralWithoutSubscription(t *testing.T) {
-	referred(t, follows(t, 200), func(c *script) {
+	established(t, follows(t, 200), func(c *script) {
 		c.send(c.request("REFER", "Refer-To: <sip:205@192.0.2.20>", "Refer-Sub: false"))
 		if res := c.want("SIP/2.0 202"); field(res, "Refer-Sub") != "false" {
 			t.Errorf("no Refer-Sub in\n%s", res)
@@ -128,7 +102,7 @@ func TestReferralWithoutSubscription(t *testing.T) {
 
 // TestReferralNobodyListens: a subscription that is gone gets nothing more.
 func TestReferralNobodyListens(t *testing.T) {
-	referred(t, follows(t, 200), func(c *script) {
+	established(t, follows(t, 200), func(c *script) {
 		c.send(c.request("REFER", "Refer-To: <sip:205@192.0.2.20>"))
 		c.want("SIP/2.0 202")
 		c.told("refer", "active", "100 Trying", "481 Subscription Does Not Exist")
@@ -194,7 +168,7 @@ func TestReferTo(t *testing.T) {
 		"bad escape":               {to: "<sip:205@192.0.2.20?Replaces=%zz>", bad: true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			referred(t, func(_ context.Context, r *sip.Request) {
+			established(t, func(_ *sip.Incoming, r *sip.Request) {
 				f, err := r.Referral()
 				if (err != nil) != test.bad {
 					t.Errorf("Referral: %v", err)
@@ -233,7 +207,7 @@ func said(f *sip.Referral) string {
 // TestReferToTwice: the parser refuses what must come once before anybody
 // reads it (RFC 3515 section 2.4.2).
 func TestReferToTwice(t *testing.T) {
-	referred(t, func(_ context.Context, r *sip.Request) { t.Error("the owner got it") }, func(c *script) {
+	established(t, func(_ *sip.Incoming, r *sip.Request) { t.Error("the owner got it") }, func(c *script) {
 		c.send(c.request("REFER", "Refer-To: <sip:205@192.0.2.20>", "Refer-To: <sip:206@192.0.2.20>"))
 		c.want("SIP/2.0 400")
 	})
