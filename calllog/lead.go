@@ -115,8 +115,7 @@ func (j *job) giveLead(ctx context.Context, r *row) error {
 }
 
 // known searches by a number, beside the calls that are looked up: it waits for
-// them. Zero: nobody carries it, or closed
-// leads do.
+// them. Zero: nobody carries it, or closed leads do.
 func (l *Log) known(ctx context.Context, n call.Number) (crm.EntityID, error) {
 	var found struct {
 		Contacts  []crm.FlexInt `json:"CONTACT"`

@@ -133,12 +133,27 @@ func (l *Log) recallFile(ctx context.Context, name string) (n int, err error) {
 			err = errors.Join(err, e)
 			continue
 		}
-		for wait := retryFirst; l.settle(ctx, ended{u.Record, u.State}) != nil; wait = min(2*wait, retryMost) {
-			if !pause(ctx, wait) {
-				return n, context.Cause(ctx)
-			}
+		if !l.settleAtLast(ctx, ended{u.Record, u.State}) {
+			return n, context.Cause(ctx)
 		}
 		n++
 	}
 	return n, errors.Join(err, lines.Err())
+}
+
+// settleAtLast writes a record, as often as it takes, and reports whether it is
+// written before ctx ends.
+func (l *Log) settleAtLast(ctx context.Context, e ended) bool {
+	for wait := retryFirst; ; wait = min(2*wait, retryMost) {
+		err := l.settle(ctx, e)
+		if err == nil {
+			return true
+		}
+		if wait == retryFirst && ctx.Err() == nil {
+			l.log.WarnContext(ctx, "a record that waited in a file is not written yet, trying on", "call", e.record.ID, "error", err)
+		}
+		if !pause(ctx, wait) {
+			return false
+		}
+	}
 }
