@@ -36,7 +36,7 @@ bench-load: ## drive the built program with calls, beside kamailio where install
 	$(GO) run ./bench/bridge
 
 e2e: ## only the end-to-end tests: SIPp, baresip and kamailio against the real program
-	$(GO) test $(RACE) -tags=e2e -count=1 -parallel=6 -timeout=12m ./e2e/...
+	scripts/gotest.sh $(GO) test $(RACE) -tags=e2e -count=1 -parallel=6 -timeout=12m ./e2e/...
 
 fuzz: ## fuzz every parser for FUZZTIME (20s) each
 	GO='$(GO)' scripts/fuzz.sh $(FUZZTIME)
@@ -61,4 +61,4 @@ short:
 
 race:
 	@if [ -z "$(RACE)" ]; then echo "no C compiler: the tests run without the race detector"; fi
-	$(GO) test $(RACE) -shuffle=on -p=4 -timeout=10m ./...
+	scripts/gotest.sh $(GO) test $(RACE) -shuffle=on -p=4 -timeout=10m ./...
