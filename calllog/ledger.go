@@ -40,6 +40,8 @@ type detail struct {
 	Lead   *Lead      `json:"lead,omitempty"`
 	Task   *Task      `json:"task,omitempty"`
 
+	Blind bool `json:"blind,omitempty"` // planned before the employees were known
+
 	Made
 }
 
@@ -124,6 +126,17 @@ func (rs rows) waiting() bool {
 	return false
 }
 
+// blind reports whether something waits that was planned before the employees
+// were known.
+func (rs rows) blind() bool {
+	for _, r := range rs {
+		if r.waits() && r.d.Blind {
+			return true
+		}
+	}
+	return false
+}
+
 // merge brings a plan into a ledger and gives the rows that changed. What is
 // done stays done: a miss that is in the portal already, and a conversation of
 // which a better account says that it was another's. What turns up later comes
@@ -131,6 +144,7 @@ func (rs rows) waiting() bool {
 func (rs rows) merge(id string, p Plan, recordings bool, now time.Time) []*row {
 	var out []*row
 	put := func(r *row) {
+		r.d.Blind = p.Blind
 		rs[key{r.Step, r.Leg}] = r
 		out = append(out, r)
 	}
@@ -152,14 +166,15 @@ func (rs rows) merge(id string, p Plan, recordings bool, now time.Time) []*row {
 		}
 	}
 	if p.Lead != nil {
+		wanted[key{StepLead, 0}] = true
 		if r := rs.get(StepLead, 0); r == nil || r.d.Lead == nil || *withoutNew(r.d.Lead) != *withoutNew(p.Lead) || r.waits() {
 			put(rs.again(id, StepLead, 0, detail{Lead: p.Lead}, now))
 		}
 	}
 	if p.Task != nil {
 		wanted[key{StepTask, 0}] = true
-		if r := rs.get(StepTask, 0); r == nil {
-			put(newRow(id, StepTask, 0, detail{Task: p.Task}, now))
+		if r := rs.get(StepTask, 0); r == nil || r.waits() && r.d.Blind {
+			put(rs.again(id, StepTask, 0, detail{Task: p.Task}, now))
 		}
 	}
 	return append(out, rs.drop(wanted)...)
@@ -232,11 +247,12 @@ func (rs rows) again(id, step string, leg int, d detail, now time.Time) *row {
 }
 
 // drop ends what waits and is not wanted any more: a task about a miss that was
-// none.
+// none, a lead for who turned out to be an employee.
 func (rs rows) drop(wanted map[key]bool) []*row {
 	var out []*row
 	for k, r := range rs {
-		if r.waits() && !wanted[k] && k.step != StepLead && k.step != StepShow {
+		stays := k.step == StepShow || k.step == StepLead && (!r.d.Blind || r.d.Sent || r.d.ID != 0)
+		if r.waits() && !wanted[k] && !stays {
 			r.State, r.Error, r.Next = call.StepDone, "not owed any more", time.Time{}
 			out = append(out, r)
 		}

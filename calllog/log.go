@@ -3,6 +3,7 @@ package calllog
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -294,6 +295,20 @@ func (l *Log) policy() Policy {
 		return Policy{}
 	}
 	return l.cfg.Policy()
+}
+
+// people is the policy once the employees are known, by whom it says whose a
+// call is and who is no new customer. A portal that will not tell them must do
+// without.
+func (l *Log) people(ctx context.Context) (Policy, error) {
+	if p := l.policy(); len(p.Employees) > 0 || l.cfg.CRM == nil {
+		return p, nil
+	}
+	err := l.cfg.CRM.LoadEmployees(ctx)
+	if err != nil && !crm.Refused(err) && !crm.Denied(err) {
+		return Policy{}, fmt.Errorf("the employees are not known yet: %w", err)
+	}
+	return l.policy(), nil
 }
 
 // Retry has steps of a call that failed, or that wait, tried at once; an empty

@@ -14,6 +14,7 @@ type Plan struct {
 	Entries []Entry
 	Lead    *Lead
 	Task    *Task
+	Blind   bool // no employee was known: whose the call is cannot be said
 }
 
 // Entry is one call in the CRM: a conversation, or a miss.
@@ -84,7 +85,7 @@ func Make(r call.Record, p Policy) Plan {
 	if !ok {
 		return Plan{}
 	}
-	var out Plan
+	out := Plan{Blind: len(p.Employees) == 0}
 	if p.Log {
 		out.Entries = c.entries()
 	}

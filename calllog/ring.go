@@ -93,10 +93,10 @@ func (l *Log) during(ctx context.Context, m moment, cards *lru.Cache[string, car
 	}
 	ctx, cancel := context.WithTimeout(ctx, ringLimit)
 	defer cancel()
-	policy := l.policy()
-	var err error
 	live, known := cards.Get(m.id)
+	policy, err := l.people(ctx)
 	switch {
+	case err != nil:
 	case known:
 		ext := m.answered
 		if ext == "" {

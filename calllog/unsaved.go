@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"time"
 
 	"frontdesk/call"
 	"frontdesk/store"
@@ -16,8 +15,7 @@ import (
 
 const (
 	unsavedFiles = "unsaved-*.jsonl"
-	unsavedLine  = 4 << 20     // the longest record that is read back
-	peopleWait   = time.Minute // for the employees whose the calls are
+	unsavedLine  = 4 << 20 // the longest record that is read back
 )
 
 // unsaved is a line of a file of records.
@@ -94,11 +92,6 @@ func (l *Log) recall(ctx context.Context) {
 	if err != nil {
 		l.log.ErrorContext(ctx, "records of calls that wait in files cannot be found", "error", err)
 		return
-	}
-	for over := time.Now().Add(peopleWait); len(files) > 0 && l.cfg.CRM != nil && len(l.policy().Employees) == 0 && time.Now().Before(over); {
-		if !pause(ctx, time.Second) {
-			return
-		}
 	}
 	for _, name := range files {
 		n, err := l.recallFile(ctx, name)

@@ -48,6 +48,9 @@ func (l *Log) work(ctx context.Context, args json.RawMessage) error {
 	if err := j.load(ctx); err != nil {
 		return err
 	}
+	if ready, err := j.sighted(ctx); err != nil || !ready {
+		return err
+	}
 	if err := j.steps(ctx); err != nil {
 		return err
 	}
@@ -63,8 +66,17 @@ func (l *Log) work(ctx context.Context, args json.RawMessage) error {
 // again brings in what a better account, that came while the steps were done,
 // wants.
 func (l *Log) again(ctx context.Context, id string) error {
-	policy, more := l.policy(), false
-	err := l.cfg.Store.InTx(ctx, func(tx *store.Tx) error {
+	ledger, err := l.replan(ctx, id, l.policy(), rows.misplaced)
+	if err == nil && ledger.waiting() {
+		return store.Later(againAfter)
+	}
+	return err
+}
+
+// replan brings the plan of a final record into its ledger anew, where that is
+// wanted, and gives the ledger; that of a call that goes on is empty.
+func (l *Log) replan(ctx context.Context, id string, policy Policy, wanted func(rows, string, Plan) bool) (ledger rows, err error) {
+	err = l.cfg.Store.InTx(ctx, func(tx *store.Tx) error {
 		r, state, err := tx.Record(ctx, id)
 		if err != nil || state != store.RecordSettled {
 			return ignoreMissing(err)
@@ -73,22 +85,35 @@ func (l *Log) again(ctx context.Context, id string) error {
 		if err != nil {
 			return err
 		}
-		ledger, err := decodeRows(kept)
-		if err != nil {
+		if ledger, err = decodeRows(kept); err != nil {
 			return err
 		}
-		if plan := Make(r, policy); ledger.misplaced(id, plan) {
-			if err := save(ctx, tx.SaveLedger, ledger.merge(id, plan, l.cfg.Recordings != nil, l.now())...); err != nil {
-				return err
-			}
+		plan := Make(r, policy)
+		if !wanted(ledger, id, plan) {
+			return nil
 		}
-		more = ledger.waiting()
-		return nil
+		return save(ctx, tx.SaveLedger, ledger.merge(id, plan, l.cfg.Recordings != nil, l.now())...)
 	})
-	if err == nil && more {
-		return store.Later(againAfter)
+	return ledger, err
+}
+
+// sighted reports whether it is known whose the call is, and plans anew what was
+// planned before the employees were known. Until then all waits.
+func (j *job) sighted(ctx context.Context) (ready bool, err error) {
+	if !j.rows.blind() {
+		return true, nil
 	}
-	return err
+	policy, unknown := j.l.people(ctx)
+	if unknown == nil {
+		j.rows, err = j.l.replan(ctx, j.id, policy, func(rows, string, Plan) bool { return true })
+		return err == nil, err
+	}
+	for _, r := range j.rows {
+		if err := j.do(ctx, r, func(context.Context, *row) error { return unknown }); err != nil {
+			return false, err
+		}
+	}
+	return false, store.Later(max(j.wait, againAfter))
 }
 
 func ignoreMissing(err error) error {
