@@ -85,9 +85,7 @@ func (c *conversation) tape(ctx context.Context, client, employee *media.Session
 	go func() {
 		defer close(t.done)
 		before.kept() // who is recorded is recorded once at a time
-		if ctx.Err() != nil {
-			return
-		}
+		// A talk that is over by now has a recording too: an empty one.
 		name, err := c.agent.Recorder.Record(ctx, c.in.ID(), client, employee)
 		if err != nil {
 			c.record.note("recording: " + err.Error())

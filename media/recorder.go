@@ -41,6 +41,10 @@ func (e *Engine) Record(ctx context.Context, w io.Writer, a, b *Session) (Record
 	return done, nil
 }
 
+// shortest is what is recorded of two who never talked, in samples: a file
+// without any sound is one that most programs refuse.
+const shortest = sampleRate / 50
+
 // follow writes what the tracks hold, again and again, until ctx ends.
 func (m *mixdown) follow(ctx context.Context, tracks [2]*track) error {
 	ticker := time.NewTicker(recordEvery)
@@ -59,7 +63,7 @@ func (m *mixdown) follow(ctx context.Context, tracks [2]*track) error {
 			return err
 		}
 		if ended {
-			return m.flush(m.frames(now))
+			return m.flush(max(m.frames(now), shortest))
 		}
 		if err := m.flush(m.frames(now) - drift); err != nil {
 			return err

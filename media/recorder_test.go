@@ -1,6 +1,7 @@
 package media_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -142,6 +143,22 @@ func TestRecordOnce(t *testing.T) {
 	}
 	if err := busy(e, br.a, br.b); err != nil {
 		t.Errorf("after the first recorder ended: %v", err)
+	}
+	br.end(t)
+}
+
+// TestRecordNothing: a talk that is over when its recorder begins is a moment of
+// silence, and no file without sound.
+func TestRecordNothing(t *testing.T) {
+	t.Parallel()
+	br := relay(t, media.Config{}, alaw(netip.AddrPort{}), callee96())
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	var file bytes.Buffer
+	got, err := br.engine.Record(ctx, &file, br.a, br.b)
+	const frame = 20 * time.Millisecond
+	if err != nil || got.Duration < frame || got.Lost != 0 || file.Len() != 4*int((got.Duration*8000+time.Second/2)/time.Second) || len(bytes.Trim(file.Bytes(), "\x00")) != 0 {
+		t.Errorf("%+v, %v, %d bytes", got, err, file.Len())
 	}
 	br.end(t)
 }
