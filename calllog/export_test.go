@@ -13,7 +13,7 @@ import (
 
 // Settle writes a final record, as Run does.
 func (l *Log) Settle(ctx context.Context, r call.Record) error {
-	return l.settle(ctx, ended{r, store.RecordSettled})
+	return l.settle(ctx, ended{record: r, state: store.RecordSettled})
 }
 
 // Work is a call's job.

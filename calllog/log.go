@@ -118,16 +118,24 @@ type ending struct {
 type ended struct {
 	record call.Record
 	state  store.RecordState
+	with   Beside
 }
+
+// Beside is what is written in one transaction with a record; it may be nil.
+type Beside func(ctx context.Context, tx *store.Tx) error
 
 // Keep keeps the record of a call that has ended on our side, while others may
 // know more of it: Ended follows. After a restart the store knows it as
 // waiting. It does not block.
-func (l *Log) Keep(r call.Record) { l.add(ended{r, store.RecordWaiting}) }
+func (l *Log) Keep(r call.Record) { l.add(ended{record: r, state: store.RecordWaiting}) }
 
 // Ended keeps the final record of a call, and owes the CRM what it is owed. It
 // may come again, with a better account. It does not block.
-func (l *Log) Ended(r call.Record) { l.add(ended{r, store.RecordSettled}) }
+func (l *Log) Ended(r call.Record) { l.EndedWith(r, nil) }
+
+// EndedWith is Ended with something that is written too, also where the record
+// is no news.
+func (l *Log) EndedWith(r call.Record, with Beside) { l.add(ended{r, store.RecordSettled, with}) }
 
 func (l *Log) add(e ended) {
 	l.ending.mu.Lock()
@@ -240,6 +248,11 @@ func (l *Log) flush(ctx context.Context) error {
 func (l *Log) settle(ctx context.Context, e ended) error {
 	policy := l.policy()
 	return l.cfg.Store.InTx(ctx, func(tx *store.Tx) error {
+		if e.with != nil {
+			if err := e.with(ctx, tx); err != nil {
+				return err
+			}
+		}
 		kept, err := tx.SaveRecord(ctx, e.record, e.state)
 		if err != nil || !kept || e.state != store.RecordSettled {
 			return err

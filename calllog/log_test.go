@@ -209,6 +209,39 @@ func TestFinerAccount(t *testing.T) {
 	})
 }
 
+// TestBeside writes what belongs to a record with it or not at all, and also where
+// the record is no news.
+func TestBeside(t *testing.T) {
+	storetest.OnBoth(t, func(t *testing.T, dsn string) {
+		w := newWorld(t, dsn, newPortal(crmtest.Options{}))
+		w.live()
+		note := func(key string, err error) calllog.Beside {
+			return func(ctx context.Context, tx *store.Tx) error { return errors.Join(tx.Put(ctx, key, []byte(key)), err) }
+		}
+		var tried atomic.Int32
+		w.log.EndedWith(incoming("a", answered(talk("201", 10, 95))), func(ctx context.Context, tx *store.Tx) error {
+			if _, _, err := w.store.Record(ctx, "a"); w.dsn[0] == 'p' && !errors.Is(err, store.ErrNotFound) {
+				t.Errorf("the record is there before: %v", err)
+			}
+			if tried.Add(1) == 1 {
+				return note("half", errors.New("a test's"))(ctx, tx)
+			}
+			return note("whole", nil)(ctx, tx)
+		})
+		w.log.EndedWith(incoming("a", missed("extension")), note("no news", nil))
+		w.done("a")
+		eventually(t, "all is written", w.log.Drained)
+		for key, want := range map[string]bool{"half": false, "whole": true, "no news": true} {
+			if _, err := w.store.Get(t.Context(), key); (err == nil) != want {
+				t.Errorf("%s: %v", key, err)
+			}
+		}
+		if r := w.done("a"); r.Result != call.ResultAnswered {
+			t.Errorf("the record is %+v", r)
+		}
+	})
+}
+
 // TestReconcile finds calls whose jobs are gone.
 func TestReconcile(t *testing.T) {
 	storetest.OnBoth(t, func(t *testing.T, dsn string) {

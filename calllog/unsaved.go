@@ -126,7 +126,7 @@ func (l *Log) recallFile(ctx context.Context, name string) (n int, err error) {
 			err = errors.Join(err, e)
 			continue
 		}
-		if !l.settleAtLast(ctx, ended{u.Record, u.State}) {
+		if !l.settleAtLast(ctx, ended{record: u.Record, state: u.State}) {
 			return n, context.Cause(ctx)
 		}
 		n++

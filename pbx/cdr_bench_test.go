@@ -73,7 +73,7 @@ func stream(b *testing.B, lines int) (heap uint64) {
 	settled.Add(lines / 2)
 	told.Add(lines)
 	quiet := slog.New(slog.DiscardHandler)
-	joiner := pbx.NewJoiner(pbx.JoinerConfig{Logger: quiet, Settled: func(r call.Record) {
+	joiner := pbx.NewJoiner(pbx.JoinerConfig{Logger: quiet, Settled: func(r call.Record, _ pbx.Note) {
 		if r.Transfer == call.TransferRedirect && r.Result != "" {
 			settled.Done()
 		}

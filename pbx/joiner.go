@@ -21,19 +21,37 @@ type Staff interface {
 
 // Pending keeps what a Joiner waits for over restarts: documents by id.
 type Pending interface {
-	// SavePending keeps doc in the place of what was kept under id.
-	SavePending(ctx context.Context, id string, doc []byte) error
+	// SavePending keeps docs, by id, in the place of what was kept, and forgets
+	// gone: all or nothing.
+	SavePending(ctx context.Context, docs map[string][]byte, gone ...string) error
 	// LoadPending tells f all that is kept.
 	LoadPending(ctx context.Context, f func(id string, doc []byte)) error
-	// DeletePending forgets ids; those that are not kept are no error.
-	DeletePending(ctx context.Context, ids ...string) error
+}
+
+// Note is what a Joiner keeps of a call that is settled. It is to be written
+// together with the call's record: a crash between the two would have the call
+// once more, or never.
+type Note struct {
+	ID   string
+	Doc  []byte // nil: nothing is to be written
+	Gone []string
+}
+
+// Save writes the note.
+func (n Note) Save(ctx context.Context, to interface {
+	SavePending(ctx context.Context, docs map[string][]byte, gone ...string) error
+}) error {
+	if n.Doc == nil {
+		return nil
+	}
+	return to.SavePending(ctx, map[string][]byte{n.ID: n.Doc}, n.Gone...)
 }
 
 // JoinerConfig is what a Joiner works with. Settled is needed.
 type JoinerConfig struct {
 	// Settled takes every record that is final. A later and better account of
 	// the same call brings it again, with the same ID.
-	Settled func(call.Record)
+	Settled func(call.Record, Note)
 	Pending Pending                // nil: what is waited for dies with the process
 	Staff   Staff                  // nil: talks stay without employees
 	Busy    func(call.Number) bool // whether a call of this number passes frontdesk just now; nil: nobody knows
@@ -75,6 +93,7 @@ type Joiner struct {
 type arrival struct {
 	own   *call.Record
 	final bool // nothing is waited for
+	left  bool // by an earlier process
 	pbx   *Call
 }
 
@@ -86,6 +105,7 @@ type table struct {
 	due     schedule
 	old     []*affair       // those that were settled, the oldest first
 	dirty   map[string]bool // to be saved, or deleted where there is no such affair
+	held    []arrival       // until it is known what was waited for
 	loaded  bool
 	started time.Time
 	trouble bool // the last writing failed
@@ -126,6 +146,11 @@ func (j *Joiner) Own(r call.Record) { j.push(arrival{own: &r}) }
 // is settled at once. An account that comes all the same finds it. It does not
 // block.
 func (j *Joiner) Alone(r call.Record) { j.push(arrival{own: &r, final: true}) }
+
+// Left takes the record of a call that an earlier process has left unsettled, of
+// which nobody is expected to tell more if final. Where that process has kept
+// the call here too, this changes nothing. It does not block.
+func (j *Joiner) Left(r call.Record, final bool) { j.push(arrival{own: &r, final: final, left: true}) }
 
 // PBX takes what the PBX says about a call; it may come before our own record,
 // and again when more is known. It does not block.
@@ -184,15 +209,29 @@ func (j *Joiner) next() time.Duration {
 
 func (j *Joiner) drain() {
 	j.mu.Lock()
-	queue := j.queue
-	j.queue = nil
+	queue := append(j.held, j.queue...)
+	j.queue, j.held = nil, nil
 	j.mu.Unlock()
 	for _, e := range queue {
-		if e.own != nil {
+		switch {
+		case e.left && !j.loaded:
+			j.held = append(j.held, e)
+		case e.left && j.affairs[e.own.ID] != nil:
+			j.left(j.affairs[e.own.ID])
+		case e.own != nil:
 			j.takeOwn(e.own, e.final)
-		} else {
+		default:
 			j.takePBX(e.pbx)
 		}
+	}
+}
+
+// left is an affair whose record was not settled when the process ended: where
+// the affair was, it is told again.
+func (j *Joiner) left(a *affair) {
+	if a.Settled {
+		a.told = nil
+		j.settle(a)
 	}
 }
 
@@ -206,7 +245,7 @@ func (j *Joiner) takeOwn(r *call.Record, final bool) {
 	a := &affair{ID: r.ID, Own: r}
 	a.slots = slotsOf(r)
 	if len(a.slots) == 0 { // it never came to the PBX
-		j.cfg.Settled(j.record(a))
+		j.cfg.Settled(j.record(a), Note{})
 		return
 	}
 	j.file(a)
@@ -395,7 +434,7 @@ func (j *Joiner) settle(a *affair) {
 	}
 	a.told = &r
 	j.settled.Add(1)
-	j.cfg.Settled(r)
+	j.cfg.Settled(r, j.note(a))
 }
 
 func (j *Joiner) forget(a *affair) {

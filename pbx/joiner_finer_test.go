@@ -13,7 +13,7 @@ import (
 // newFinerDesk is a desk that waits for accounts finer than the line.
 func newFinerDesk(t *testing.T) *desk {
 	d := &desk{records: map[string][]call.Record{}}
-	d.Joiner = pbx.NewJoiner(pbx.JoinerConfig{Finer: true, Staff: staffOf{}, Settled: func(r call.Record) {
+	d.Joiner = pbx.NewJoiner(pbx.JoinerConfig{Finer: true, Staff: staffOf{}, Settled: func(r call.Record, _ pbx.Note) {
 		d.mu.Lock()
 		defer d.mu.Unlock()
 		d.records[r.ID] = append(d.records[r.ID], r)

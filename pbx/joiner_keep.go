@@ -22,7 +22,9 @@ func (j *Joiner) load(ctx context.Context) {
 	}
 	err := j.cfg.Pending.LoadPending(ctx, j.restore)
 	j.report(ctx, "read", err)
-	j.loaded = err == nil
+	if j.loaded = err == nil; j.loaded {
+		j.drain() // what was held
+	}
 }
 
 func (j *Joiner) restore(id string, doc []byte) {
@@ -70,6 +72,9 @@ func (j *Joiner) restore(id string, doc []byte) {
 	j.match(a.key)
 }
 
+// atOnce is how many documents are saved in one transaction.
+const atOnce = 100
+
 // save writes what changed. What cannot be written is tried again.
 func (j *Joiner) save(ctx context.Context) {
 	if j.cfg.Pending == nil {
@@ -79,35 +84,72 @@ func (j *Joiner) save(ctx context.Context) {
 	if !j.loaded {
 		return
 	}
-	var gone []string
-	for id := range j.dirty {
-		a := j.affairs[id]
-		if a == nil {
-			gone = append(gone, id)
-			continue
-		}
-		doc, err := json.Marshal(a)
-		if err != nil {
-			j.cfg.Logger.Error("joiner: a call cannot be kept", "id", id, "error", err)
-			delete(j.dirty, id)
-			continue
-		}
-		if err := j.cfg.Pending.SavePending(ctx, id, doc); err != nil {
+	for len(j.dirty) > 0 {
+		docs, gone := j.batch()
+		if err := j.cfg.Pending.SavePending(ctx, docs, gone...); err != nil {
 			j.report(ctx, "write", err)
 			return
 		}
-		delete(j.dirty, id)
-	}
-	var err error
-	if len(gone) > 0 {
-		err = j.cfg.Pending.DeletePending(ctx, gone...)
-	}
-	if err == nil {
+		for id := range docs {
+			j.affairs[id].gone = nil
+			delete(j.dirty, id)
+		}
 		for _, id := range gone {
 			delete(j.dirty, id)
 		}
 	}
-	j.report(ctx, "write", err)
+	j.report(ctx, "write", nil)
+}
+
+// batch is a part of what is to be saved. An affair that became part of another
+// goes together with it: both would be the same call twice.
+func (j *Joiner) batch() (docs map[string][]byte, gone []string) {
+	docs = map[string][]byte{}
+	for id := range j.dirty {
+		a := j.affairs[id]
+		if a == nil {
+			continue
+		}
+		if len(docs) == atOnce {
+			return docs, gone
+		}
+		n := j.encode(a)
+		if n.Doc == nil {
+			delete(j.dirty, id)
+			continue
+		}
+		docs[id], gone = n.Doc, append(gone, n.Gone...)
+	}
+	for id := range j.dirty {
+		if j.affairs[id] == nil && len(gone) < 2*atOnce {
+			gone = append(gone, id)
+		}
+	}
+	return docs, gone
+}
+
+// encode is what is kept of an affair.
+func (j *Joiner) encode(a *affair) Note {
+	doc, err := json.Marshal(a)
+	if err != nil {
+		j.cfg.Logger.Error("joiner: a call cannot be kept", "id", a.ID, "error", err)
+		return Note{}
+	}
+	return Note{a.ID, doc, a.gone}
+}
+
+// note hands what is kept of a settled affair to who keeps its record.
+func (j *Joiner) note(a *affair) Note {
+	if j.cfg.Pending == nil {
+		return Note{}
+	}
+	n := j.encode(a)
+	a.gone = nil
+	delete(j.dirty, a.ID)
+	for _, id := range n.Gone {
+		delete(j.dirty, id)
+	}
+	return n
 }
 
 // report says once that the store fails, and once that it works again.

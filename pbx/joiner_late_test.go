@@ -16,12 +16,8 @@ func newLateDesk(t *testing.T, pending pbx.Pending, upTo func() time.Time) (d *d
 	d = &desk{records: map[string][]call.Record{}}
 	d.Joiner = pbx.NewJoiner(pbx.JoinerConfig{
 		Pending: pending, Staff: staffOf{},
-		Ahead: func(at time.Time) bool { return at.After(upTo()) },
-		Settled: func(r call.Record) {
-			d.mu.Lock()
-			defer d.mu.Unlock()
-			d.records[r.ID] = append(d.records[r.ID], r)
-		},
+		Ahead:   func(at time.Time) bool { return at.After(upTo()) },
+		Settled: d.settled(pending),
 	})
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})

@@ -20,6 +20,7 @@ type affair struct {
 	slots []slot
 	due   time.Time
 	told  *call.Record // the record as it was settled last
+	gone  []string     // the affairs that became part of it since it was kept
 }
 
 // slot is a place for one call of the PBX in a record of ours: one second leg
@@ -256,6 +257,7 @@ func weigh(waiting []*affair, places []place) (costs [][]int, sure [][]bool) {
 // join makes one affair of two.
 func (j *Joiner) join(own *affair, slot int, pbx *affair) {
 	j.forget(pbx)
+	own.gone = append(own.gone, pbx.ID)
 	own.slots[slot].taken = true
 	own.Calls = append(own.Calls, pbx.Calls...)
 	own.Calls[len(own.Calls)-1].Slot = slot
@@ -301,6 +303,7 @@ func (j *Joiner) rejoin(a *affair) bool {
 		twin, at = t, k
 	}
 	j.forget(a)
+	twin.gone = append(twin.gone, a.ID)
 	for _, c := range told {
 		twin.Calls[at].put(c)
 		j.calls[c.key()] = twin

@@ -36,13 +36,19 @@ type cupboard struct {
 
 func newCupboard() *cupboard { return &cupboard{docs: map[string][]byte{}} }
 
-func (s *cupboard) SavePending(_ context.Context, id string, doc []byte) error {
+func (s *cupboard) SavePending(_ context.Context, docs map[string][]byte, gone ...string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.broken == nil {
+	if s.broken != nil {
+		return s.broken
+	}
+	for _, id := range gone {
+		delete(s.docs, id)
+	}
+	for id, doc := range docs {
 		s.docs[id] = slices.Clone(doc)
 	}
-	return s.broken
+	return nil
 }
 
 func (s *cupboard) LoadPending(_ context.Context, f func(id string, doc []byte)) error {
@@ -56,15 +62,6 @@ func (s *cupboard) LoadPending(_ context.Context, f func(id string, doc []byte))
 		f(id, doc)
 	}
 	return nil
-}
-
-func (s *cupboard) DeletePending(_ context.Context, ids ...string) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, id := range ids {
-		delete(s.docs, id)
-	}
-	return s.broken
 }
 
 func (s *cupboard) fail(err error) {
@@ -89,16 +86,26 @@ type desk struct {
 	busy    map[call.Number]int
 }
 
+// settled takes records as the call log does: what is kept of each is written
+// with it.
+func (d *desk) settled(pending pbx.Pending) func(call.Record, pbx.Note) {
+	var unsaved []pbx.Note
+	return func(r call.Record, n pbx.Note) {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		d.records[r.ID] = append(d.records[r.ID], r)
+		for unsaved = append(unsaved, n); len(unsaved) > 0 && pending != nil && unsaved[0].Save(context.Background(), pending) == nil; {
+			unsaved = unsaved[1:]
+		}
+	}
+}
+
 func newDesk(t *testing.T, pending pbx.Pending) *desk {
 	t.Helper()
 	d := &desk{records: map[string][]call.Record{}, busy: map[call.Number]int{}}
 	d.Joiner = pbx.NewJoiner(pbx.JoinerConfig{
 		Pending: pending, Staff: staffOf{}, Logger: slog.New(slog.DiscardHandler),
-		Settled: func(r call.Record) {
-			d.mu.Lock()
-			defer d.mu.Unlock()
-			d.records[r.ID] = append(d.records[r.ID], r)
-		},
+		Settled: d.settled(pending),
 		Busy: func(n call.Number) bool {
 			d.mu.Lock()
 			defer d.mu.Unlock()

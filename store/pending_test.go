@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"testing"
@@ -18,8 +19,8 @@ func TestPending(t *testing.T) {
 			id := fmt.Sprintf("call%d", i)
 			ids = append(ids, id)
 			want[id] = fmt.Sprintf(`{"n":%d}`, i)
-			must(t, s.SavePending(ctx, id, []byte("old")))
-			must(t, s.SavePending(ctx, id, []byte(want[id])))
+			must(t, s.SavePending(ctx, map[string][]byte{id: []byte("old")}))
+			must(t, s.SavePending(ctx, map[string][]byte{id: []byte(want[id])}))
 		}
 		loaded := func() map[string]string {
 			got := map[string]string{}
@@ -29,9 +30,19 @@ func TestPending(t *testing.T) {
 		if got := loaded(); !maps.Equal(got, want) {
 			t.Errorf("%d documents came back, want %d as they were", len(got), len(want))
 		}
-		must(t, s.DeletePending(ctx, append(ids[1:], "never kept")...))
-		must(t, s.DeletePending(ctx))
-		if got := loaded(); len(got) != 1 || got[ids[0]] != want[ids[0]] {
+		failed := errors.New("a test's")
+		if err := s.InTx(ctx, func(tx *store.Tx) error {
+			must(t, tx.SavePending(ctx, map[string][]byte{ids[0]: []byte("half")}, ids...))
+			return failed
+		}); !errors.Is(err, failed) {
+			t.Errorf("a transaction that fails: %v", err)
+		}
+		if got := loaded(); !maps.Equal(got, want) {
+			t.Errorf("after a transaction that failed, %d documents", len(got))
+		}
+		must(t, s.SavePending(ctx, map[string][]byte{ids[1]: []byte("new")}, append(ids[1:], "never kept")...))
+		must(t, s.SavePending(ctx, nil))
+		if got := loaded(); len(got) != 2 || got[ids[0]] != want[ids[0]] || got[ids[1]] != "new" {
 			t.Errorf("%v is left", got)
 		}
 	})

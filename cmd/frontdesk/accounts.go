@@ -60,7 +60,7 @@ type accountsOf struct {
 	store   *store.Store
 	staff   staff.Directory
 	numbers func() call.Numbers
-	settled func(call.Record)
+	settled func(call.Record, pbx.Note)
 	seen    func(call.Record) // before it is final
 	log     *slog.Logger
 }
@@ -145,13 +145,22 @@ func (a *accounting) seen(c pbx.Call) {
 // own takes the record of a call that has ended here, and settles it: at once
 // where it is false, else when the PBX has said more of it.
 func (a *accounting) own(r call.Record) (waits bool) {
-	if a.lines == nil && !a.reconciler.Reading() && !a.follows(r.Target) {
+	if !a.told(r) {
 		a.joiner.Alone(r)
 		return false
 	}
 	a.joiner.Own(r)
 	return true
 }
+
+// told reports whether the PBX is to say more of a call.
+func (a *accounting) told(r call.Record) bool {
+	return a.lines != nil || a.reconciler.Reading() || a.follows(r.Target)
+}
+
+// left takes the record of a call that ended before this process began, and was
+// not settled then.
+func (a *accounting) left(r call.Record) { a.joiner.Left(r, !a.told(r)) }
 
 // trunk is the name of a trunk by its number on the PBX.
 func (a *accounting) trunk(dn string) string {

@@ -89,14 +89,19 @@ func accountsAtWork(t *testing.T, cfg *config.Config, dsn string) (b bookkeeping
 	}
 	numbers := func() call.Numbers { return call.Numbers{Extensions: call.Ranges{"100-299"}} }
 	people := staff.NewDirectory(func() map[int]call.Employee { return map[int]call.Employee{17: {ID: 17, Extension: "205"}} }, numbers)
+	ctx, cancel := context.WithCancel(t.Context())
 	b.settled = make(chan call.Record, 8)
 	b.accounting, err = newAccounting(t.Context(), accountsOf{
-		cfg: cfg, store: st, staff: people, numbers: numbers, settled: func(r call.Record) { b.settled <- r }, log: log,
+		cfg: cfg, store: st, staff: people, numbers: numbers, settled: func(r call.Record, n pbx.Note) {
+			if err := n.Save(t.Context(), st); err != nil {
+				t.Error(err)
+			}
+			b.settled <- r
+		}, log: log,
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(t.Context())
 	g, ctx := errgroup.WithContext(ctx)
 	b.run(ctx, g)
 	return b, func() {
@@ -132,7 +137,7 @@ func TestAccountsWait(t *testing.T) {
 	settled := make(chan string, 8)
 	a, err := newAccounting(t.Context(), accountsOf{
 		cfg: cfg, xapi: xapi, store: st, staff: staff.NewDirectory(func() map[int]call.Employee { return nil }, x.numbers), numbers: x.numbers,
-		settled: func(r call.Record) { settled <- r.ID }, log: log,
+		settled: func(r call.Record, _ pbx.Note) { settled <- r.ID }, log: log,
 	})
 	if err != nil {
 		t.Fatal(err)

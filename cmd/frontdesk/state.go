@@ -19,6 +19,7 @@ import (
 	"frontdesk/cmd/frontdesk/config"
 	"frontdesk/crm"
 	"frontdesk/notify"
+	"frontdesk/pbx"
 	"frontdesk/staff"
 	"frontdesk/store"
 	"frontdesk/web"
@@ -223,7 +224,7 @@ func (e ended) Add(r call.Record) {
 	e.state.show(r)
 	switch a := e.state.accounting; {
 	case a == nil:
-		e.state.settled(r)
+		e.state.settled(r, pbx.Note{})
 	case a.own(r):
 		e.state.calls.Keep(r)
 	}
@@ -237,9 +238,9 @@ func (s *state) show(r call.Record) {
 
 // settled takes the record of a call once it is final. It may come again when
 // more is known, with the same id.
-func (s *state) settled(r call.Record) {
+func (s *state) settled(r call.Record, note pbx.Note) {
 	r = s.tapes.named(r)
 	s.show(r)
-	s.calls.Ended(r)
+	s.calls.EndedWith(r, func(ctx context.Context, tx *store.Tx) error { return note.Save(ctx, tx) })
 	s.contacts.ended(r)
 }
