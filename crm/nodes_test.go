@@ -162,6 +162,9 @@ func TestStoreGoneForNodes(t *testing.T) {
 // TestAlone has a third one read everything anew beside two nodes, as a command
 // does, though the portal shows no leads any more.
 func TestAlone(t *testing.T) {
+	if testing.Short() {
+		t.Skip("two nodes that look into the store for hours")
+	}
 	bubble(t, func(t *testing.T) {
 		p, s := newPortal(crmtest.Options{}), newMemory()
 		populate(p, 100)

@@ -168,19 +168,41 @@ func (c *Call) WaitSound(ctx context.Context, d time.Duration) error {
 	return c.hearing(ctx, fmt.Sprintf("%v of sound", d), func() bool { return len(c.sound.pcm) >= n })
 }
 
-// toneWindow is how long a tone must have been heard.
-const toneWindow = 1600 // samples
+// A tone must have been heard for so long. Each packet is judged by itself: one
+// that is lost moves the phase.
+const (
+	toneFrame  = 160 // samples
+	toneWindow = 10 * toneFrame
+)
 
-// WaitTone waits until the last 200 ms heard are a tone of hz.
+// WaitTone waits until 200 ms heard are a tone of hz: the last ones, or those
+// that follow.
 func (c *Call) WaitTone(ctx context.Context, hz int) error {
+	from := -1
 	return c.hearing(ctx, fmt.Sprintf("a tone of %d Hz", hz), func() bool {
 		pcm := c.sound.pcm
-		if len(pcm) < toneWindow {
-			return false
+		if from < 0 || from > len(pcm) { // at first, or Forget was called
+			from = max(0, len(pcm)-toneWindow)
 		}
-		pcm = pcm[len(pcm)-toneWindow:]
-		return media.Level(pcm) > -30 && media.Dominant(pcm, float64(hz)) > 0.9
+		for ; len(pcm)-from >= toneWindow; from += toneFrame {
+			if sounds(pcm[from:from+toneWindow], hz) {
+				return true
+			}
+		}
+		return false
 	})
+}
+
+// sounds reports whether nearly all packets of pcm are a tone of hz.
+func sounds(pcm []int16, hz int) bool {
+	const most = toneWindow / toneFrame / 5
+	others := 0
+	for frame := range slices.Chunk(pcm, toneFrame) {
+		if media.Level(frame) < -30 || media.Dominant(frame, float64(hz)) < 0.8 {
+			others++
+		}
+	}
+	return others <= most
 }
 
 // WaitDigits waits for n keys and returns all of them.
