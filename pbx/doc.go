@@ -10,7 +10,11 @@
 // Over the client stand a Directory, which keeps the list of the PBX's numbers
 // in memory and over outages; the call log and the recordings; the contacts;
 // and CallControl, which follows the calls as they happen. Call detail records
-// come by their own socket, as lines of text.
+// come by their own socket, as lines of text. A Joiner brings what all of these
+// tell of a call to our own record of it. What it waits for outlives the process;
+// what it keeps of a settled call, so that a late account finds it, is written in
+// one transaction with the record (Note): a crash between the two would have the
+// call twice.
 //
 // All of it is foreign text: sizes are bounded, shapes read loosely, an empty
 // list never replaces a full one. The client's secret and its tokens are in no
