@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"database/sql"
+	"fmt"
 	"log/slog"
 	"strings"
 	"testing"
@@ -20,11 +21,16 @@ func TestFullDisk(t *testing.T) {
 	work, got := collector(1)
 	s.Handle("note", work)
 	running(t, s)
-	must(t, s.Exec(ctx, "PRAGMA max_page_count = 1")) // SQLite takes as much as there is
 	big := bytes.Repeat([]byte{1}, 1<<20)
-	start := time.Now()
-	mustHold(t, s.Put(ctx, "big", big), "full")
-	if took := time.Since(start); took > 2*time.Second {
+	var err error
+	var took time.Duration
+	for i := 0; i < 10 && err == nil; i++ { // the limit is a connection's, which a busy machine may have lost
+		must(t, s.Exec(ctx, "PRAGMA max_page_count = 1")) // SQLite takes as much as there is
+		start := time.Now()
+		err = s.Put(ctx, fmt.Sprint("big", i), big)
+		took = time.Since(start)
+	}
+	if mustHold(t, err, "full"); took > 2*time.Second {
 		t.Errorf("the error came after %v", took)
 	}
 	if n := metric(t, s, `frontdesk_store_errors_total{class="full",op="put"}`); n != 1 {

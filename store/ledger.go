@@ -50,16 +50,22 @@ func (s *Store) ledgerArgs(r LedgerRow) []any {
 // Ledger are the steps of a call, in the order of its conversations and then
 // of the steps' names.
 func (s *Store) Ledger(ctx context.Context, id string) ([]LedgerRow, error) {
-	return bounded(ctx, s, "ledger", func(ctx context.Context, d *db) ([]LedgerRow, error) { return ledger(ctx, d.read, id) })
+	return bounded(ctx, s, "ledger", func(ctx context.Context, d *db) ([]LedgerRow, error) { return ledger(ctx, d.read, id, "") })
 }
 
-// Ledger are the steps of a call, also those saved in this transaction.
+// Ledger are the steps of a call, also those saved in this transaction. Who else
+// saves one of them waits until the transaction ends: on what was read something
+// may be saved that stands.
 func (t *Tx) Ledger(ctx context.Context, id string) ([]LedgerRow, error) {
-	return ledger(ctx, t.tx, id)
+	lock := "" // on SQLite all that write wait for each other
+	if t.d.dialect == postgres {
+		lock = " FOR UPDATE"
+	}
+	return ledger(ctx, t.tx, id, lock)
 }
 
-func ledger(ctx context.Context, q queryer, id string) (out []LedgerRow, err error) {
-	rows, err := q.QueryContext(ctx, "SELECT step, leg, state, tries, error, next, detail FROM ledger WHERE call = $1 ORDER BY leg, step", id)
+func ledger(ctx context.Context, q queryer, id, lock string) (out []LedgerRow, err error) {
+	rows, err := q.QueryContext(ctx, "SELECT step, leg, state, tries, error, next, detail FROM ledger WHERE call = $1 ORDER BY leg, step"+lock, id)
 	if err != nil {
 		return nil, err
 	}

@@ -94,7 +94,7 @@ func (s *Store) Record(ctx context.Context, id string) (r call.Record, state Rec
 		if err != nil {
 			return found{}, err
 		}
-		rows, err := ledger(ctx, d.read, id)
+		rows, err := ledger(ctx, d.read, id, "")
 		return found{body, state, rows}, err
 	})
 	if err != nil {

@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -195,6 +196,34 @@ func TestWaiting(t *testing.T) {
 		boom := errors.New("boom")
 		if err := s.Waiting(ctx, func(call.Record) error { return boom }); !errors.Is(err, boom) {
 			t.Errorf("a reader that fails: %v", err)
+		}
+	})
+}
+
+// TestLedgerIsHeld: nobody saves a step that a transaction has read before it
+// ends, or what it writes would undo that.
+func TestLedgerIsHeld(t *testing.T) {
+	storetest.OnBoth(t, func(t *testing.T, dsn string) {
+		s, ctx := open(t, dsn, store.Options{}), t.Context()
+		row := store.LedgerRow{Call: "call0001", Entry: call.Entry{Step: "register", State: call.StepWaiting}}
+		must(t, s.SaveLedger(ctx, row))
+		done := row
+		done.State = call.StepDone
+		must(t, s.InTx(ctx, func(tx *store.Tx) error {
+			rows, err := tx.Ledger(ctx, row.Call)
+			if err != nil || len(rows) != 1 {
+				return fmt.Errorf("%+v: %w", rows, err)
+			}
+			short, cancel := context.WithTimeout(ctx, 200*time.Millisecond)
+			defer cancel()
+			if err := s.SaveLedger(short, done); !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("a step that is read was saved: %v", err)
+			}
+			return tx.SaveLedger(ctx, rows...)
+		}))
+		must(t, s.SaveLedger(ctx, done))
+		if rows, err := s.Ledger(ctx, row.Call); err != nil || len(rows) != 1 || rows[0].State != call.StepDone {
+			t.Errorf("%+v, %v", rows, err)
 		}
 	})
 }
