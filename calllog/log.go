@@ -45,9 +45,10 @@ type Config struct {
 	Store      *store.Store
 	CRM        *crm.Client
 	Recordings Recordings
-	Unsaved    string        // empty: such records are lost
-	Policy     func() Policy // as it is now; it must not block
-	Also       Also          // nil: nothing else is written with a final record
+	Unsaved    string            // empty: such records are lost
+	Policy     func() Policy     // as it is now; it must not block
+	Also       Also              // nil: nothing else is written with a final record
+	Known      func(call.Record) // told of a call that ended before the employees were known; nil: nobody
 	Logger     *slog.Logger
 	Now        func() time.Time // nil: the real clock
 }

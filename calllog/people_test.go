@@ -38,6 +38,8 @@ func TestEmployeesComeLater(t *testing.T) {
 			}
 			return arrives
 		})
+		var told []string // of whom the employees are known at last
+		w.known = func(r call.Record) { told = append(told, r.ID) }
 		w.start()
 		mobile := func(r *call.Record) { r.Caller = "+79165550000" } // of 65
 		ids := []string{"a", "b", "c"}
@@ -74,6 +76,9 @@ func TestEmployeesComeLater(t *testing.T) {
 		}
 		if diff := cmp.Diff([]string{"+79161234567 [99 65]"}, w.leads()); diff != "" {
 			t.Errorf("leads (-want +got):\n%s", diff)
+		}
+		if diff := cmp.Diff(ids, told); diff != "" {
+			t.Errorf("told of (-want +got):\n%s", diff)
 		}
 		if tasks := w.portal.Tasks(); len(tasks) != 1 || tasks[0].Responsible != 61 {
 			t.Errorf("tasks %+v", tasks)

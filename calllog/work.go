@@ -106,6 +106,9 @@ func (j *job) sighted(ctx context.Context) (ready bool, err error) {
 	policy, unknown := j.l.people(ctx)
 	if unknown == nil {
 		j.rows, err = j.l.replan(ctx, j.id, policy, func(rows, string, Plan) bool { return true })
+		if err == nil && len(policy.Employees) > 0 {
+			err = j.known(ctx)
+		}
 		return err == nil, err
 	}
 	for _, r := range j.rows {
@@ -114,6 +117,18 @@ func (j *job) sighted(ctx context.Context) (ready bool, err error) {
 		}
 	}
 	return false, store.Later(max(j.wait, againAfter))
+}
+
+// known tells of a call whose talkers have names now.
+func (j *job) known(ctx context.Context) error {
+	if j.l.cfg.Known == nil {
+		return nil
+	}
+	r, _, err := j.l.cfg.Store.Record(ctx, j.id)
+	if err == nil {
+		j.l.cfg.Known(r)
+	}
+	return ignoreMissing(err)
 }
 
 func ignoreMissing(err error) error {

@@ -47,6 +47,7 @@ type world struct {
 	shared *store.Store     // of another world, where a second one cannot be opened
 
 	unsaved string
+	known   func(call.Record)
 
 	store *store.Store
 	log   *calllog.Log
@@ -134,7 +135,7 @@ func (w *world) start() {
 	must(w.t, err)
 	began := time.Now()
 	w.log = calllog.New(calllog.Config{
-		Store: w.store, CRM: client, Policy: w.policy, Recordings: w.sounds, Unsaved: w.unsaved, Logger: log,
+		Store: w.store, CRM: client, Policy: w.policy, Recordings: w.sounds, Unsaved: w.unsaved, Known: w.known, Logger: log,
 		Now: func() time.Time { return monday.Add(time.Since(began)) }, // the day of the calls
 	})
 	w.stop = sync.OnceFunc(func() {

@@ -101,7 +101,7 @@ func newState(ctx context.Context, cfg *config.Config, st *store.Store, client *
 		return nil, err
 	}
 	s.calls = newCallLog(cfg, numbers, calllog.Config{
-		Store: st, CRM: client, Recordings: s.tapes.recordings(), Unsaved: cfg.Recordings.Dir, Also: s.notifier.Ended, Logger: log,
+		Store: st, CRM: client, Recordings: s.tapes.recordings(), Unsaved: cfg.Recordings.Dir, Also: s.notifier.Ended, Known: s.book.Ended, Logger: log,
 	})
 	s.expiry = expiry{calls: s.calls, tapes: s.tapes, cfg: s.calls.cfg.Load, log: log}
 	s.accounting, err = newAccounting(ctx, accountsOf{
