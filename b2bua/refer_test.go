@@ -61,9 +61,11 @@ func TestReferOfThePBX(t *testing.T) {
 	r := setup(t, quiet, bridged, recorded(""), number("205", pbxtest.Behaviour{Ring: 100 * time.Millisecond}), func(r *rig) { r.observer = o })
 	c := r.call()
 	at := r.talking(c, "201")
+	r.goesOn(c)
 	r.refers(at, "205", 200)
 	r.must(at.WaitDone(r.ctx))
 	next := r.talking(c, "205")
+	r.goesOn(c)
 	if from := next.Invite.From; from.User != caller || from.Display != "Ann Lee" || next.FrontdeskCall() != at.FrontdeskCall() {
 		t.Errorf("205 is called by %+v for call %q, want %s for %q", from, next.FrontdeskCall(), caller, at.FrontdeskCall())
 	}

@@ -9,12 +9,14 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"frontdesk/b2bua"
 	"frontdesk/call"
 	"frontdesk/media"
 	"frontdesk/media/sdp"
 	"frontdesk/pbx/pbxtest"
+	"frontdesk/sip/siptest"
 )
 
 // tapes are the recordings of a rig, in memory.
@@ -59,6 +61,13 @@ func recorded(announce string) option {
 	return func(r *rig) { r.settings.Record = b2bua.Recording{On: true, Announce: announce} }
 }
 
+// goesOn lets two talk a while longer: a recorder may begin late.
+func (r *rig) goesOn(c *siptest.Call) {
+	r.t.Helper()
+	c.Forget()
+	r.must(c.WaitSound(r.ctx, 500*time.Millisecond))
+}
+
 // heard reports whether a tone fills some 100 ms of a recording.
 func heard(pcm []int16, hz int) bool {
 	for ; len(pcm) >= 800; pcm = pcm[400:] {
@@ -85,6 +94,7 @@ func TestRecorded(t *testing.T) {
 	r := setup(t, quiet, bridged, recorded(""))
 	c := r.call()
 	r.talking(c, "201")
+	r.goesOn(c)
 	r.must(c.Hangup(r.ctx))
 	r.isRecorded(r.record(), 700, pbxtest.ToneOf("201"))
 }
@@ -96,6 +106,7 @@ func TestRecordedOutgoing(t *testing.T) {
 	r.must(c.WaitAnswer(r.ctx))
 	r.must(c.Tone(r.ctx, 900))
 	r.must(c.WaitTone(r.ctx, greeted))
+	r.goesOn(c)
 	r.must(c.Hangup(r.ctx))
 	r.isRecorded(r.record(), greeted, 900)
 }
@@ -110,6 +121,7 @@ func TestAnnounced(t *testing.T) {
 		t.Errorf("the PBX was called %d times before the caller was told", n)
 	}
 	r.talking(c, "201")
+	r.goesOn(c)
 	r.must(c.Hangup(r.ctx))
 	rec := r.record()
 	r.isRecorded(rec, 700, pbxtest.ToneOf("201"))
