@@ -533,6 +533,9 @@ func TestMirrorOfOtherFields(t *testing.T) {
 // The mirror rests when half of a method's execution time is used up, so that
 // callers never find it gone.
 func TestExportLeavesExecutionTime(t *testing.T) {
+	if testing.Short() {
+		t.Skip("an export that lasts hours")
+	}
 	bubble(t, func(t *testing.T) {
 		p := newPortal(crmtest.Options{})
 		populate(p, 4000)

@@ -59,6 +59,9 @@ func later(d time.Duration) {
 // TestOneNodeFeeds has two nodes share a store: one reads the portal, the other
 // knows what it read, and goes on where the first one stopped.
 func TestOneNodeFeeds(t *testing.T) {
+	if testing.Short() {
+		t.Skip("two nodes that look into the store for hours")
+	}
 	bubble(t, func(t *testing.T) {
 		p, s := newPortal(crmtest.Options{}), newMemory()
 		populate(p, 1200)
@@ -100,6 +103,9 @@ func TestOneNodeFeeds(t *testing.T) {
 // TestFeedingNodeDies has a node die in the middle of an export: the other one
 // goes on from there when the lease has not been renewed for its time.
 func TestFeedingNodeDies(t *testing.T) {
+	if testing.Short() {
+		t.Skip("two nodes that look into the store for hours")
+	}
 	bubble(t, func(t *testing.T) {
 		p, s := newPortal(crmtest.Options{}), newMemory()
 		populate(p, 2000)
