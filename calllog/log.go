@@ -48,7 +48,7 @@ type Config struct {
 	Unsaved    string            // empty: such records are lost
 	Policy     func() Policy     // as it is now; it must not block
 	Also       Also              // nil: nothing else is written with a final record
-	Known      func(call.Record) // told of a call that ended before the employees were known; nil: nobody
+	Known      func(call.Record) // told, once the employees are known, of a call that ended before; nil: nobody
 	Logger     *slog.Logger
 	Now        func() time.Time // nil: the real clock
 }

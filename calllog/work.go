@@ -66,7 +66,7 @@ func (l *Log) work(ctx context.Context, args json.RawMessage) error {
 // again brings in what a better account, that came while the steps were done,
 // wants.
 func (l *Log) again(ctx context.Context, id string) error {
-	ledger, err := l.replan(ctx, id, l.policy(), rows.misplaced)
+	ledger, _, err := l.replan(ctx, id, l.policy(), rows.misplaced)
 	if err == nil && ledger.waiting() {
 		return store.Later(againAfter)
 	}
@@ -74,8 +74,8 @@ func (l *Log) again(ctx context.Context, id string) error {
 }
 
 // replan brings the plan of a final record into its ledger anew, where that is
-// wanted, and gives the ledger; that of a call that goes on is empty.
-func (l *Log) replan(ctx context.Context, id string, policy Policy, wanted func(rows, string, Plan) bool) (ledger rows, err error) {
+// wanted, and gives both; those of a call that goes on are empty.
+func (l *Log) replan(ctx context.Context, id string, policy Policy, wanted func(rows, string, Plan) bool) (ledger rows, final call.Record, err error) {
 	err = l.cfg.Store.InTx(ctx, func(tx *store.Tx) error {
 		r, state, err := tx.Record(ctx, id)
 		if err != nil || state != store.RecordSettled {
@@ -88,13 +88,14 @@ func (l *Log) replan(ctx context.Context, id string, policy Policy, wanted func(
 		if ledger, err = decodeRows(kept); err != nil {
 			return err
 		}
+		final = r
 		plan := Make(r, policy)
 		if !wanted(ledger, id, plan) {
 			return nil
 		}
 		return save(ctx, tx.SaveLedger, ledger.merge(id, plan, l.cfg.Recordings != nil, l.now())...)
 	})
-	return ledger, err
+	return ledger, final, err
 }
 
 // sighted reports whether it is known whose the call is, and plans anew what was
@@ -105,9 +106,10 @@ func (j *job) sighted(ctx context.Context) (ready bool, err error) {
 	}
 	policy, unknown := j.l.people(ctx)
 	if unknown == nil {
-		j.rows, err = j.l.replan(ctx, j.id, policy, func(rows, string, Plan) bool { return true })
-		if err == nil && len(policy.Employees) > 0 {
-			err = j.known(ctx)
+		var r call.Record
+		j.rows, r, err = j.l.replan(ctx, j.id, policy, func(rows, string, Plan) bool { return true })
+		if err == nil && r.ID != "" && len(policy.Employees) > 0 && j.l.cfg.Known != nil {
+			j.l.cfg.Known(r)
 		}
 		return err == nil, err
 	}
@@ -117,18 +119,6 @@ func (j *job) sighted(ctx context.Context) (ready bool, err error) {
 		}
 	}
 	return false, store.Later(max(j.wait, againAfter))
-}
-
-// known tells of a call whose talkers have names now.
-func (j *job) known(ctx context.Context) error {
-	if j.l.cfg.Known == nil {
-		return nil
-	}
-	r, _, err := j.l.cfg.Store.Record(ctx, j.id)
-	if err == nil {
-		j.l.cfg.Known(r)
-	}
-	return ignoreMissing(err)
 }
 
 func ignoreMissing(err error) error {
