@@ -120,7 +120,7 @@ func TestRecord(t *testing.T) {
 		freq, other float64
 	}{{left, low, high}, {right, high, low}} {
 		part := c.pcm[middle-2000 : middle+2000]
-		if d, o := media.Dominant(part, c.freq), media.Dominant(part, c.other); d < share || o > share/5 {
+		if d, o := media.Dominant(part, c.freq), media.Dominant(part, c.other); d < share || o > min(0.1, d/5) {
 			t.Errorf("channel %d: %.2f of its energy at %.0f Hz, %.2f at %.0f Hz", i, d, c.freq, o, c.other)
 		}
 	}
