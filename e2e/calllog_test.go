@@ -254,6 +254,25 @@ func owned(by ...int) string { return fmt.Sprint(by) }
 func missedBy(owner int) entry { return entry{kind: 2, status: "304", owner: owner} }
 func talkedTo(owner int) entry { return entry{kind: 2, status: "200", owner: owner, talk: true} }
 
+// seat is an employee at an extension.
+type seat struct {
+	employee int
+	ext      string
+}
+
+// handedOn wants a client's call to be logged as one in which two talked: each
+// has an entry and a recording, the second the lead.
+func (d *desk) handedOn(c *siptest.Call, from string, first, second seat) {
+	d.t.Helper()
+	rec := d.logged(c.CallIDs()[0])
+	handed := talkedTo(second.employee)
+	handed.kind = 3
+	for i, e := range d.has(rec, talkedTo(first.employee), handed) {
+		d.sounds(e, rec.Talks[i], exact, clientTone, pbxtest.ToneOf([]seat{first, second}[i].ext))
+	}
+	d.hasLeads(from, owned(fake, second.employee))
+}
+
 // logCase is a call of one client and what the portal has of it.
 type logCase struct {
 	name           string
@@ -312,13 +331,7 @@ func logCases() []logCase {
 			d.hears(c, "204", 0)
 			d.hears(c, "205", talkFor)
 			d.must(c.Hangup(patience(d.t)))
-			rec := d.logged(c.CallIDs()[0])
-			handed := talkedTo(vera)
-			handed.kind = 3
-			e := d.has(rec, talkedTo(boris), handed)
-			d.sounds(e[0], rec.Talks[0], exact, clientTone, pbxtest.ToneOf("204"))
-			d.sounds(e[1], rec.Talks[1], exact, clientTone, pbxtest.ToneOf("205"))
-			d.hasLeads(from, owned(fake, vera))
+			d.handedOn(c, from, seat{boris, "204"}, seat{vera, "205"})
 		}, 2, 2},
 		{"22_transferred_by_REFER", referred, 2, 2},
 		{"22_outgoing_transferred_by_REFER", referredOutgoing, 2, 2},

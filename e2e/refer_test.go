@@ -43,13 +43,7 @@ func referred(d *desk, from string) {
 	d.hears(c, "201", talkFor)
 	d.must(d.leg(from, "201").WaitTone(patience(d.t), clientTone))
 	d.must(c.Hangup(patience(d.t)))
-	rec := d.logged(c.CallIDs()[0])
-	handed := talkedTo(olga)
-	handed.kind = 3
-	e := d.has(rec, talkedTo(vera), handed)
-	d.sounds(e[0], rec.Talks[0], exact, clientTone, pbxtest.ToneOf("205"))
-	d.sounds(e[1], rec.Talks[1], exact, clientTone, pbxtest.ToneOf("201"))
-	d.hasLeads(from, owned(fake, olga))
+	d.handedOn(c, from, seat{vera, "205"}, seat{olga, "201"})
 }
 
 // referredOutgoing is the same of a call that the PBX placed.
