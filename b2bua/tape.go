@@ -85,7 +85,7 @@ func (c *conversation) tape(ctx context.Context, client, employee *media.Session
 	go func() {
 		defer close(t.done)
 		before.kept() // who is recorded is recorded once at a time
-		// A talk that is over by now has a recording too: an empty one.
+		// A talk that is over by now has a recording too: a moment of silence.
 		name, err := c.agent.Recorder.Record(ctx, c.in.ID(), client, employee)
 		if err != nil {
 			c.record.note("recording: " + err.Error())
